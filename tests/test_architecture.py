@@ -167,3 +167,35 @@ def test_a_count_and_its_noun_agree():
     count = re.compile(rf"\{{(?:len\([^{{}}]*\)|count|number|total)(?::,)?\}} (?:[a-z-]+ )?(?:{nouns})s\b")
     found = [f"{name}: {match[0]}" for name, path in MODULES.items() for match in count.finditer(path.read_text())]
     assert not found
+
+
+#: Modules that read only files of the package, or files that their own process has just written.
+OWN_FILES = {
+    *("cli.auto", "deployment.page", "io.download", "io.published_labels", "methods.peft_encoder", "models.names"),
+    *("recipes.recipe", "reporting.pack.checklists", "reporting.pack.documents", "reporting.style", "testing.readers"),
+    *("io.records.cache", "io.records.first_pass", "io.window_files", "utils.machine", "utils.sources"),
+    *("io.readers.hdf5_worker", "utils.files", "workflows.dry_run"),
+}
+
+
+def test_files_of_others_are_opened_by_the_checked_function():
+    """`utils.files.open_file` refuses pipes and devices, which block or never end."""
+    found = {
+        module.removeprefix("ecgtune.")
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and reads_plainly(node)
+    }
+    assert found == OWN_FILES
+
+
+def reads_plainly(call: ast.Call) -> bool:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name in ("read_bytes", "read_text"):
+        return isinstance(call.func, ast.Attribute)
+    values = [
+        *call.args[isinstance(call.func, ast.Name) :],
+        *(item.value for item in call.keywords if item.arg == "mode"),
+    ]
+    modes = [value.value for value in values if isinstance(value, ast.Constant)]
+    return name == "open" and len(modes) == len(values) and str([*modes, "r"][0]).startswith("r")

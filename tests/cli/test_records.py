@@ -97,6 +97,9 @@ def test_labels_from_headers(data, capsys, tmp_path):
     out = " ".join(capsys.readouterr().out.split())
     assert "24 of 24 with a label can be read" in out
     assert "AF: 12 of 24 (50.0 %)" in out
+    with (tmp_path / "records" / "r00.hea").open("a") as header:
+        header.write("#" * (1 << 20))
+    assert "r00.hea: has " in refused(capsys, "data", "check", "records", "--labels-from-headers")
     line = refused(capsys, "fine-tune", "labels.csv", "--records", "records", "--labels-from-headers")
     assert "DATA is the folder" in line
 

@@ -1,5 +1,6 @@
 """Runs on a hub: pushed without data of the recordings, loaded by name with the same predictions."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_the_card_has_the_metadata_of_the_hub(folder, hub):
     assert results == {name: measured[name]["value"] for name in ("accuracy", "f1", "auroc")}
     assert f'ecgtune.load_run("{NAME}")' in text
     assert "Not a medical device" in text
+
+
+def test_a_card_that_cannot_be_read_is_one_line(folder, hub, tmp_path):
+    run = shutil.copytree(folder / "probe", tmp_path / "probe")
+    (run / "README.md").write_bytes(b"\xff")
+    with pytest.raises(RunError, match=r"README.md cannot be read .* remove it and rerun"):
+        ecgtune.push_to_hub(run, NAME, token="secret")
 
 
 def test_an_encoder_by_name_is_not_pushed_but_named(folder, hub, tmp_path):

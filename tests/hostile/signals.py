@@ -141,6 +141,11 @@ def _pickled_array() -> bytes:
     return buffer.getvalue()
 
 
+def _pipe_of(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
 class _Runs:
     def __reduce__(self) -> tuple:
         return exec, (f"open({PAYLOAD!r}, 'w')",)
@@ -248,9 +253,26 @@ RECORDINGS: dict[str, Write] = {
     "CSV: an open quote": _text("rec.csv", 'I,II\n"' + "1,2\n" * 100_000),
     "CSV: infinite": _text("rec.csv", "I,II\n" + "inf,nan\n" * 100),
     "CSV: one number of a megabyte": _text("rec.csv", "I,II\n" + "9" * (1 << 20) + ",2\n"),
+    **{
+        f"a pipe {suffix}": lambda folder, suffix=suffix: _pipe_of(folder / f"rec{suffix}")
+        for suffix in (".npy", ".npz", ".h5", ".mat", ".edf", ".dcm", ".xml", ".scp", ".csv", ".csv.gz", ".hea")
+    },
     "no known type": _text("rec.exe", b"MZ" + bytes(100)),
     "empty": _text("rec.edf", b""),
 }
+DIGITS = "9" * 5000
+RECORDINGS |= {
+    f"WFDB: 5000 digits of {name}": _wfdb(lambda text, old=old, new=new: text.replace(old, new.replace("9", DIGITS), 1))
+    for name, (old, new) in {
+        "segments": ("rec ", "rec/9 "), "channels": ("rec 3 ", "rec 9 "), "samples": (" 250 40", " 250 9"),
+        "samples in a frame": (" 16 ", " 16x9 "), "skew": (" 16 ", " 16:9 "), "offset": (" 16 ", " 16+9 "),
+        "baseline": ("/mV ", "(9)/mV "), "the first value": ("/mV 16 0 ", "/mV 16 9 "),
+    }.items()
+} | {
+    "WFDB: 5000 digits of a segment": _segments(f"a {DIGITS}\nb 40\n"),
+    "WFDB: a segment in a pipe": lambda folder: (_pipe_of(folder / "a.hea"), _segments("a 40\nb 40\n")(folder))[1],
+    "WFDB: a gain of 10^999": _wfdb(lambda text: text.replace("/mV", "e999/mV")),
+}  # fmt: skip
 TABLE = "record,label\nrec,1\na,0\nb,1\n"
 
 
@@ -310,6 +332,7 @@ RECORDS: dict[str, Write] = {
     "a header without end": _records(change=_linked("rec.hea", "/dev/zero")),
     "a header in a pipe": _records(change=_pipe("rec.hea")),
     "a header that links to itself": _records(change=_linked("rec.hea", "rec.hea")),
+    "a header of 5000 digits": _records(change=_header("rec 3", f"rec/{DIGITS} 3")),
     "samples in /dev/zero": _records(change=_header("rec.dat", "/dev/zero")),
     "a zero byte in the name of the samples": _records(change=_header("rec.dat", "rec\0.dat")),
     "a table in a pipe": _table(os.mkfifo),

@@ -120,6 +120,10 @@ def test_mit_bih_as_published(table):
         ("record,scp_codes,age\na,\"{'SR': 0.0}\",3\n", {}, "with --scp superclass"),
         ("record,scp_codes\na,\"{'SR': 0.0}\"\n", {}, "dictionaries of statements"),
         ("record,scp_codes\na,\"{'SR': 0.0}\"\nb,{SR}\n", {"scp": "rhythm"}, "row 3: '{SR}' is no dictionary"),
+        *(
+            (f"record,scp_codes\na,{{'NORM': {nested}1}}\n", {"scp": "rhythm"}, "row 2: .* is no dictionary")
+            for nested in ("-" * 3900, "-" * 20_000, "(" * 3900)
+        ),
         ("record,scp_codes\na,\"{'XX': 0.0}\"\n", {"scp": "rhythm"}, "'XX' is none of PTB-XL's 71 statements"),
         ("record,label\na,1\nb,0\na,1\n", {}, "row 4: recording 'a' is already in row 2"),
         ("record,label\na,1\n,0\n", {}, "row 3: record is empty"),

@@ -3,7 +3,7 @@
 import pytest
 
 from ecgtune.errors import DataError
-from ecgtune.io.matching import match_recordings
+from ecgtune.io.matching import match_numbers, match_recordings
 
 FOUND = dict.fromkeys(["records500/00000/00001_hr", "records500/00000/00002_hr", "v1.2/a", "a.b", "x/same", "y/same"])
 
@@ -47,3 +47,7 @@ def test_what_is_not_clear_is_refused(names, said):
 def test_a_name_that_leads_out_of_the_folder_is_refused(name):
     with pytest.raises(DataError, match=r"labels\.csv: '.*' leads out of the folder of recordings"):
         match_recordings([name], FOUND, "labels.csv")
+
+
+def test_a_name_of_thousands_of_digits_is_no_number():
+    assert match_numbers(["1", "9" * 5000], ["a/00001_hr", "9" * 5000]) == {"1": "a/00001_hr"}

@@ -21,7 +21,8 @@ from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, RunError, 
 from ecgtune.models.checkpoint import convert, load_checkpoint
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.loading import load_model
-from ecgtune.models.weights import Weights, file_sha256
+from ecgtune.models.weights import Weights
+from ecgtune.utils.files import file_sha256
 from helpers.models import one_line
 
 OfficialFile = Callable[..., Path]

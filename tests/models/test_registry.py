@@ -15,8 +15,8 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.loading import load_model
 from ecgtune.models.registry import find_model, list_models, register_encoder, register_weights
-from ecgtune.models.weights import file_sha256
 from ecgtune.utils import extensions
+from ecgtune.utils.files import file_sha256
 from helpers.encoders import ConvConfig, ConvNet, PatchConfig, PatchNet, classifier, registered
 from helpers.models import same_weights
 

@@ -1,6 +1,7 @@
 """CSV tables: no cell is a formula, and all text reads back as it was."""
 
 import csv
+import os
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,17 @@ def test_tables_read_back(tmp_path):
     with file.open(newline="", encoding="utf-8") as lines:
         cells = [cell for row in csv.reader(lines) for cell in row]
     assert not [cell for cell in cells if cell[0] in "=+@\t\r"]
+
+
+def test_a_table_is_no_pipe_and_has_lines_of_bounded_length(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(OSError, match="a pipe or a device"):
+        read_csv(tmp_path / "pipe.csv")
+    with (tmp_path / "sparse.csv").open("wb") as file:
+        file.write(b"a,b\n1,")
+        file.truncate(1 << 32)
+    with pytest.raises(ValueError, match=f"a line of over {1 << 20} characters"):
+        read_csv(tmp_path / "sparse.csv")
 
 
 def test_a_damaged_table_is_a_value_error(tmp_path):

@@ -149,6 +149,13 @@ def test_json_has_no_nan(tmp_path):
     json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda name: pytest.fail(name))
 
 
+@pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": 1e999}', "[-1e999]"])
+def test_json_that_is_no_number_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match="number"):
+        json_value(tmp_path / "a.json")
+
+
 def test_a_full_disk_is_told_with_both_sizes(tmp_path, monkeypatch):
     asked = []
 

@@ -162,6 +162,8 @@ def test_a_card_is_not_edited_because_it_is_looked_at_from_elsewhere(place, monk
     text = card.read_text()
     card.write_text(text.replace("Intended use and users: ______", "Intended use: tests"))
     assert card_is_edited(place / "run")
+    card.write_bytes(b"\xff")
+    assert card_is_edited(place / "run")
     card.write_text(text)
 
 

@@ -27,7 +27,7 @@ from ecgtune.runtime.verification import Verified
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import SavedModel
 from ecgtune.utils.files import file_sha256, write_json, write_text
-from ecgtune.utils.stored import read_json, read_text
+from ecgtune.utils.stored import REMOVE, read_json, read_text
 from ecgtune.utils.text import reason_of
 
 #: What metrics are called on the hub.
@@ -131,7 +131,7 @@ def _card(run: Run, repository: str, paths: Mapping[str, str]) -> str:
     file = run.folder / CARD
     if not file.is_file():
         write_run(run.folder)
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = read_text(file, REMOVE).splitlines()
     for number, line in enumerate(lines):
         if line.startswith("run = ecgtune.load_run("):
             lines[number] = f'run = ecgtune.load_run("{repository}")'

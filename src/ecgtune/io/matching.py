@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from ecgtune.errors import DataError
 from ecgtune.utils.text import plain_number, shown
 
+_MOST_DIGITS = 18  # of a number that stands for a name
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,5}$")
 
 
@@ -67,10 +68,12 @@ def match_numbers(names: Iterable[str], found: Iterable[str]) -> dict[str, str]:
     by_number: dict[int, list[str]] = defaultdict(list)
     for identifier in found:
         number = re.search(r"\d+", PurePosixPath(identifier).name)
-        if number is not None:
+        if number is not None and len(number[0]) <= _MOST_DIGITS:
             by_number[int(number[0])].append(identifier)
     numbers = {name: plain_number(name) for name in names}
-    whole = {name: int(number) for name, number in numbers.items() if re.fullmatch(r"\d{1,18}", number)}
+    whole = {
+        name: int(number) for name, number in numbers.items() if number.isdecimal() and len(number) <= _MOST_DIGITS
+    }
     candidates = {name: by_number.get(number, []) for name, number in whole.items()}
     return {name: ids[0] for name, ids in candidates.items() if len(ids) == 1}
 

@@ -17,6 +17,7 @@ from ecgtune.config.base import choose
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where
 from ecgtune.io.readers.registry import find_recordings
+from ecgtune.io.readers.wfdb_header import header_content
 from ecgtune.utils.text import shown
 
 SCP_COLUMN = "scp_codes"
@@ -30,6 +31,7 @@ SCP_KINDS: dict[str, tuple[str, str]] = {
     "all": ("code", "code"),
 }
 _DIAGNOSES = re.compile(rb"^#\s*Dx:(.*)$", re.MULTILINE | re.IGNORECASE)
+_MOST_CELL = 4000  # characters, of which all 71 statements need half; a longer cell is cut, and is no dictionary then
 _UNKNOWN = ("", "unknown")
 
 
@@ -44,9 +46,9 @@ def scp_labels(text: NDArray[np.str_], kind: str, where: Where) -> list[set[str]
     labels = []
     for row, cell in enumerate(text.tolist()):
         try:
-            codes = list(dict(ast.literal_eval(cell)))
+            codes = list(dict(ast.literal_eval(cell[:_MOST_CELL])))
             unknown = [code for code in codes if code not in statements]
-        except (ValueError, SyntaxError, TypeError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             raise DataError(
                 f"{where(row)}: {shown(cell)} is no dictionary of statements such as {{'NORM': 100.0}}; name PTB-XL's"
                 " column of them with --label, or leave --scp out"
@@ -76,7 +78,7 @@ def header_labels(folder: Path) -> tuple[NDArray[np.str_], list[set[str]], str]:
     names, labels, whole = _abbreviations(), [], hashlib.sha256()
     for identifier, path in headers.items():
         try:
-            lines = b",".join(_DIAGNOSES.findall(path.read_bytes()))
+            lines = b",".join(_DIAGNOSES.findall(header_content(path)))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
         whole.update(identifier.encode() + b"\0" + lines)

@@ -27,8 +27,8 @@ from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig, PublishedFor
 from ecgtune.models.names import MODELS
 from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.models.torch_files import read_torch_file
-from ecgtune.models.weights import Weights, file_sha256
-from ecgtune.utils.files import json_value, refuse_pointer, replace_folder
+from ecgtune.models.weights import Weights
+from ecgtune.utils.files import file_sha256, json_value, refuse_pointer, replace_folder
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.sources import user_files

@@ -16,7 +16,8 @@ from ecgtune.errors import AuditError, CheckpointError
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig
 from ecgtune.models.tensors import check_tensors, to_float32
 from ecgtune.models.torch_files import UnreadTensor
-from ecgtune.models.weights import BESIDE, Weights, file_sha256
+from ecgtune.models.weights import BESIDE, Weights
+from ecgtune.utils.files import file_sha256
 
 HEAD = ("head.weight", "head.bias")
 #: Parts of a `PreNormLayer` that have weights.

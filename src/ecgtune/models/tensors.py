@@ -15,6 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ecgtune.errors import AuditError
 from ecgtune.models.torch_files import UnreadTensor
+from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
@@ -87,7 +88,7 @@ def of_same_types(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor])
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, views of it. Raises OSError, ValueError or SafetensorError."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         header = int.from_bytes(file.read(8), "little")
     if header > _MOST_HEADER_BYTES:
         raise ValueError(f"a header of {header} bytes; at most {_MOST_HEADER_BYTES} are read")

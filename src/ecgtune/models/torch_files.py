@@ -24,7 +24,7 @@ import torch
 from ecgtune.errors import CheckpointError
 from ecgtune.models.pickles import MOST_BYTES, Inert, Interpreter, Named, PickleError
 from ecgtune.utils.archives import open_zip
-from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.files import open_file, refuse_pointer
 from ecgtune.utils.text import reason_of, shown
 
 _DTYPES = {
@@ -82,7 +82,7 @@ def read_torch_file(path: Path, *, check_sums: bool = False) -> Any:
     tensors need more memory than it holds.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if file.seek(0, 2) == 0:
                 raise PickleError("the file is empty")
             file.seek(0)

@@ -10,7 +10,7 @@ from ecgtune.reporting.figures import write_comparison_figures, write_pretrainin
 from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run, readable
 from ecgtune.reporting.pages import comparison_facts, pretraining_facts, render, run_facts
 from ecgtune.reporting.tables import table_csv, table_markdown
-from ecgtune.utils.files import replace_folder, write_json, write_text
+from ecgtune.utils.files import replace_folder, small_text, write_json, write_text
 
 CARD, REPORT = "README.md", "report.html"
 
@@ -75,14 +75,17 @@ def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = Tru
 def card_is_edited(folder: Path | str) -> bool:
     """Whether README.md of a finished pretraining differs from the output of `write_pretraining`.
 
-    Raises RunError as `write_run` does.
+    One that cannot be read does. Raises RunError as `write_run` does.
     """
     with readable(folder):
         run = read_pretraining(folder)
         file = run.folder / CARD
         # with and without the float16 files, which may be exported later
         written = {_without_path(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
-        return file.is_file() and _without_path(file.read_text(encoding="utf-8")) not in written
+        try:
+            return file.is_file() and _without_path(small_text(file)) not in written
+        except (OSError, ValueError):
+            return True
 
 
 def _without_path(card: str) -> str:

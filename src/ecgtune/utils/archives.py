@@ -8,6 +8,8 @@ import lzma
 import zipfile
 from pathlib import Path
 
+from ecgtune.utils.files import open_file
+
 _MOST_XZ_MEMORY = 256 << 20  # of the decompressor; xz -9 needs 65 MiB
 _HARMLESS_BYTES = 64 << 20  # that any file may unpack to
 _MOST_RATIO = 100  # beyond them; noise of an amplifier limits signals to about 10, zeros reach 1,000 to 7,000
@@ -73,7 +75,7 @@ class GzipReader(gzip.GzipFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path, "rb")
         self._packed = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(-4, 2)
             stated = int.from_bytes(file.read(4), "little")  # the length that the file states, modulo 2^32
         if is_bomb(stated, self._packed):
@@ -101,7 +103,7 @@ class XzStream:
     """Unpacked bytes of an xz file from the start, a part at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = open_file(path)
         self._unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_MEMORY)
 
     def read(self, count: int) -> bytes:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from ecgtune.utils.files import open_file
 
 # Also the wide forms of the signs, white space in front of them, and text that begins with a tab or a line end.
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")
 _DIVIDED = re.compile(r"(?<=;)(?='*\s*[=+\-@＝＋－＠])")
 _MARKED = re.compile(r"(?<=;)'(?='*\s*[=+\-@＝＋－＠])")
+_MOST_LINE = 1 << 20  # characters
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -41,11 +44,19 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     return out.getvalue()
 
 
+def _lines(file: io.TextIOWrapper) -> Iterator[str]:
+    while line := file.readline(_MOST_LINE + 1):
+        if len(line) > _MOST_LINE:
+            raise ValueError(f"a line of over {_MOST_LINE} characters")
+        yield line
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a file that `csv_text` made, by column. Raises OSError, or ValueError for a damaged file."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_file(path), "utf-8", newline="") as file:
         try:
-            header, *rows = [[from_cell(cell) for cell in row] for row in csv.reader(file, strict=True)] or [[]]
+            lines = csv.reader(_lines(file), strict=True)
+            header, *rows = [[from_cell(cell) for cell in row] for row in lines] or [[]]
         except csv.Error as error:
             raise ValueError(str(error)) from None
     return [dict(zip(header, row, strict=True)) for row in rows]

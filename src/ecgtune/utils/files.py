@@ -173,13 +173,18 @@ def json_lines(path: Path) -> list[Any]:
     return [parsed_json(line) for line in small_text(path).splitlines() if line.strip()]
 
 
+def small_bytes(path: Path, most: int) -> bytes:
+    """Return the content of a file of at most `most` bytes. Raises OSError or ValueError."""
+    with open_file(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"over {most} bytes")
+    return content
+
+
 def small_text(path: Path) -> str:
     """Return the text of a file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError."""
-    with open_file(path) as file:
-        content = file.read(MOST_JSON_BYTES + 1)
-    if len(content) > MOST_JSON_BYTES:
-        raise ValueError(f"over {MOST_JSON_BYTES} bytes")
-    return content.decode("utf-8")
+    return small_bytes(path, MOST_JSON_BYTES).decode("utf-8")
 
 
 def toml_value(path: Path) -> dict[str, Any]:
@@ -203,8 +208,14 @@ def parsed_json(text: str) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
 
+    def number(digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            raise ValueError("a number is beyond those of 64 bits")
+        return value
+
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, parse_float=number)
     except RecursionError:
         raise ValueError("nested too deep") from None
     _check_depth(value)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.csv_cells import read_csv
-from ecgtune.utils.files import json_lines, json_value, open_file, small_text, toml_value
+from ecgtune.utils.files import json_lines, json_value, small_bytes, small_text, toml_value
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import reason_of
 
@@ -85,11 +85,7 @@ def read_packed(
 ) -> T:
     """Return `unpack(content)` of an NPZ file, in bounded memory. Raises `error`, one line, also for its errors."""
     try:
-        with open_file(path) as file:
-            content = file.read(MOST_PACKED_BYTES + 1)
-        if len(content) > MOST_PACKED_BYTES:
-            raise ValueError(f"over {MOST_PACKED_BYTES} bytes")
-        return unpack(checked_zip(content))
+        return unpack(checked_zip(small_bytes(path, MOST_PACKED_BYTES)))
     except Exception as problem:  # numpy and zipfile fail in many ways on damaged files
         raise unreadable(path, problem, remedy, error) from None
 

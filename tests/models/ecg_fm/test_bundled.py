@@ -20,10 +20,10 @@ from ecgtune.io.windows import read_dataset
 from ecgtune.models.classifier import Head
 from ecgtune.models.ecg_fm import BUNDLED
 from ecgtune.models.loading import load_model
-from ecgtune.models.weights import file_sha256
 from ecgtune.recipes.pretraining import load_pretraining_recipe
 from ecgtune.training.batches import Windows
 from ecgtune.training.inference import precompute
+from ecgtune.utils.files import file_sha256
 
 FOLDER = BUNDLED / "ecg-fm-tiny"
 FILE = FOLDER / "model.safetensors"

@@ -33,6 +33,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import wanted_leads
+from ecgtune.utils.files import small_bytes
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
@@ -50,7 +51,7 @@ _BIT_VALUES = 2 ** np.arange(XLI_BITS - 1, -1, -1)
 def read_xml(path: Path, options: ReadOptions) -> Recording:
     """Read an XML file of one of the three kinds, known by its root element."""
     check_bytes(path, XML_BYTES)
-    content = path.read_bytes()
+    content = small_bytes(path, XML_BYTES)
     root = _root_element(path, content)
     if root not in _XML:
         raise DataError(f"{path}: its root element {shown(root)} is no ECG; allowed: {', '.join(_XML)}")
@@ -60,7 +61,7 @@ def read_xml(path: Path, options: ReadOptions) -> Recording:
 def read_scp(path: Path, options: ReadOptions) -> Recording:
     """Read an SCP-ECG file (EN 1064), versions 1 and 2, the rhythm of its section 6."""
     check_bytes(path, SCP_BYTES)
-    content = path.read_bytes()
+    content = small_bytes(path, SCP_BYTES)
     for samples in _scp_samples(path, content):
         check_size(path, 1, samples, options)
     return _recording(path, _parsed(path, _scp, content), options)

@@ -77,7 +77,7 @@ def open_text(path: Path) -> IO[bytes]:
         start = plain.read(8)
     if start.startswith(_WORKBOOKS):
         raise workbook_error(path)
-    file: IO[bytes] = GzipReader(path) if start.startswith(b"\x1f\x8b") else path.open("rb")  # type: ignore[assignment]
+    file: IO[bytes] = GzipReader(path) if start.startswith(b"\x1f\x8b") else open_file(path)  # type: ignore[assignment]
     try:
         sample = file.read(SAMPLE)
         file.seek(0)

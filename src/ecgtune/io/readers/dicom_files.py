@@ -31,6 +31,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
+from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
 
 MAX_BYTES = 1 << 28
@@ -70,7 +71,7 @@ def read_dicom(path: Path, options: ReadOptions) -> Recording:
         raise missing_library("pydicom", "dicom", path) from None
 
     check_bytes(path, MAX_BYTES)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(_START)
     bare = is_bare_dicom(start)
     with warnings.catch_warnings():

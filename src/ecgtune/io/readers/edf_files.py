@@ -26,6 +26,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
+from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
@@ -141,7 +142,7 @@ def _missing(file: EdfFile, count: int, rate: float) -> NDArray[np.int64]:
 
 def read_header(path: Path) -> EdfFile:
     """Read the header and compare it with the file's size. Raises DataError."""
-    with path.open("rb") as opened:
+    with open_file(path) as opened:
         fixed = opened.read(_FIXED)
         try:
             count, records, start = int(fixed[252:256]), int(fixed[236:244]), int(fixed[184:192])

@@ -28,6 +28,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, missing_library, note
 from ecgtune.io.readers.npz_archive import ArrayFacts
 from ecgtune.io.readers.numpy_files import array_recording
+from ecgtune.utils.files import open_file
 
 SECONDS = 9.0  # for one file
 _WORKER = Path(__file__).with_name("hdf5_worker.py")
@@ -75,7 +76,7 @@ def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
     if find_spec("h5py") is None:
         raise missing_library("h5py", "hdf5", path)
     nothing = {"dataset": None, "member": None, "members": False, "index": None}
-    with path.open("rb"):  # a missing file has another error than a damaged one
+    with open_file(path):  # a missing file, or a pipe, has another error than a damaged one
         pass
     answer = None
     with _lock:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ecgtune.errors import DataError
 from ecgtune.io.readers.csv_dialect import workbook_error
 from ecgtune.utils.archives import is_bomb, open_zip
+from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
@@ -80,7 +81,7 @@ class Archive:
     """The arrays of an NPZ archive, read one by one. Raises DataError for a file that is none."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(6)
         how = "write it again with numpy.savez(path, signal=..., label=...)"
         if start.startswith(b"\x93NUMPY"):

@@ -45,6 +45,7 @@ from ecgtune.io.readers.npz_archive import (
     as_text,
     read_header,
 )
+from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
@@ -53,7 +54,7 @@ _BLOCK_BYTES = 8 << 20
 
 def read_array(path: Path) -> NDArray:
     """Return the array of a `.npy` file as a read-only memory map. Raises DataError."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         read_header(path, "signal", file, path.stat().st_size)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 

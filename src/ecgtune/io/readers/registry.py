@@ -30,7 +30,7 @@ from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
 from ecgtune.io.readers.wfdb_header import header_path
 from ecgtune.utils.extensions import load_entry_points
-from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.files import open_file, refuse_pointer
 from ecgtune.utils.sources import remember_source, source_digest
 
 BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, MATLAB, NPY, NPZ, CSV)
@@ -100,9 +100,14 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
         return replace(recording, notes=notes)
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
-    """Return the files of the recording at `path`, such as .hea and .dat, for hashing. Raises DataError."""
-    return recording_reader(path).files(path)
+def files_of(path: Path, reader: FileReader | None = None) -> tuple[Path, ...]:
+    """Return the files of the recording at `path`, such as .hea and .dat, for hashing. Raises DataError.
+
+    reader: that of the recording, when it is known.
+    """
+    reader = reader or recording_reader(path)
+    with one_line_errors(path, reader.name):
+        return reader.files(path)
 
 
 def code_of(readers_used: Iterable[FileReader]) -> str:
@@ -247,7 +252,7 @@ def _without_files_of_others(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         reader = _by_suffix(path)
         with suppress(DataError, OSError):  # reading the recording reports it
-            named |= set() if reader is None else set(reader.files(path)) - {path}
+            named |= set() if reader is None else set(files_of(path, reader)) - {path}
     recordings = [path for path in paths if path not in named]
     return [path for path in recordings if not is_table(path)] or recordings
 
@@ -264,7 +269,7 @@ def recording_reader(path: Path) -> FileReader:
         if not path.is_file():
             return WFDB
         with suppress(DataError, OSError):
-            if path in WFDB.files(header):
+            if path in files_of(header, WFDB):
                 return WFDB
     found = _reader(path, {reader: reader.suffixes for reader in readers()})
     if found is None and path.suffix and path.exists():
@@ -328,7 +333,7 @@ def _start(path: Path) -> bytes:
     if not path.is_file():
         return b""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(_START_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the permissions of the file") from error

@@ -35,6 +35,7 @@ from ecgtune.io.readers.wfdb_header import (
     record_files,
     segment_headers,
 )
+from ecgtune.utils.files import open_file
 
 DIFFERENCES = ("8",)  # formats whose samples are sums of all values before them
 #: The step that marks a sample as invalid, for each format; 61 is converted to 16 when it is read.
@@ -117,7 +118,7 @@ def _samples(header: WfdbHeader, wanted: list[int], frames: slice) -> list[NDArr
     inside = [number for number, channel in enumerate(channels) if channel.file in files]
     if len(files) == 1 and all(_plain(channels[number]) for number in inside):
         width, start = 2 * len(inside), channels[inside[0]].offset + 2 * len(inside) * frames.start
-        with (header.path.parent / files.pop()).open("rb") as file:
+        with open_file(header.path.parent / files.pop()) as file:
             file.seek(start)
             content = file.read(width * (frames.stop - frames.start))
         steps = np.frombuffer(content, dtype="<i2").reshape(-1, len(inside))

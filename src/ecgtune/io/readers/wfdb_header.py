@@ -11,18 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path, PurePosixPath
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import decoded
-from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.files import open_file, refuse_pointer, small_bytes
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 HEADER_BYTES = 1 << 20
 SUFFIX = ".hea"
 USUAL_GAIN = 200.0  # steps per unit, of a header that states none, or 0
+_MOST_DIGITS = 18
 GAP = "~"  # the name of a segment, or of a layout's file, that holds nothing
 _FORMAT = re.compile(r"(?P<format>\d+)(x(?P<per_frame>\d+))?(:(?P<skew>\d+))?(\+(?P<offset>\d+))?")
 _GAIN = re.compile(r"(?P<gain>-?\d*\.?\d*(e[+-]?\d+)?)(\((?P<baseline>-?\d+)\))?")
@@ -104,7 +105,7 @@ def record_files(header: Path, *, is_segment: bool = False) -> Iterator[Path]:
 def segment_headers(header: Path) -> tuple[Path, ...]:
     """Return the headers of a record's segments; none for a record of one, or for a damaged header."""
     try:
-        with header.open("rb") as file:
+        with open_file(header) as file:
             if b"/" not in file.read(HEADER_BYTES).partition(b" ")[0]:  # nearly always, and quickly known
                 return ()
         return tuple(path for path in record_files(header) if path.suffix == SUFFIX and path != header)
@@ -124,7 +125,7 @@ def read_header(path: Path) -> WfdbHeader:
         raise DataError(
             f"{path}: promises {counted(count, 'segment')}, but describes {len(lines) - 1}; a line is 'name samples'"
         )
-    stated = [(match[1], int(match[2])) for match in found if match]
+    stated = [(match[1], _integer(path, match[2])) for match in found if match]
     layout = None
     if stated and stated[0][1] == 0:
         layout = _segment_header(path, stated[0][0], layout=True)
@@ -178,11 +179,16 @@ def _one_segment(path: Path, lines: list[str] | None = None, *, layout: bool = F
     return WfdbHeader(path, rate, frames, channels)
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the lines that are no comments. Raises DataError."""
+def header_content(path: Path) -> bytes:
+    """Return the bytes of a header. Raises DataError for over `HEADER_BYTES`, OSError where it cannot be read."""
     if path.stat().st_size > HEADER_BYTES:
         raise DataError(f"{path}: has {path.stat().st_size} bytes; a header of at most {HEADER_BYTES} is read")
-    lines = [line.strip() for line in re.split("[\r\n]+", decoded(path.read_bytes()))]
+    return small_bytes(path, HEADER_BYTES)
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines that are no comments. Raises DataError."""
+    lines = [line.strip() for line in re.split("[\r\n]+", decoded(header_content(path)))]
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
         raise DataError(f"{path}: is empty; a WFDB header starts with a line such as 'name 12 500 5000'")
@@ -194,7 +200,14 @@ def _segment_count(path: Path, lines: list[str]) -> int | None:
     name, slash, count = lines[0].split()[0].rpartition("/")
     if not slash or not count.isdecimal() or (count == path.stem and name != path.stem):
         return None
-    return int(count)
+    return _integer(path, count)
+
+
+def _integer(path: Path, text: str) -> int:
+    """Return a whole number. Raises DataError for one that no record has; Python refuses those of 5000 digits."""
+    if len(text) > _MOST_DIGITS:
+        raise DataError(f"{path}: {shown(text)} is a number of {len(text)} digits; the header is damaged")
+    return int(text)
 
 
 def _first_line(path: Path, line: str) -> tuple[float | None, int | None, int]:
@@ -206,8 +219,8 @@ def _first_line(path: Path, line: str) -> tuple[float | None, int | None, int]:
     try:
         if not (count.isdecimal() and (frames or "0").isdecimal()):
             raise ValueError
-        stated = int(frames or 0)  # 0 or nothing: not stated
-        return float(rate.partition("/")[0]) if rate else None, stated or None, int(count)
+        stated = _integer(path, frames or "0")  # 0 or nothing: not stated
+        return float(rate.partition("/")[0]) if rate else None, stated or None, _integer(path, count)
     except ValueError:
         raise DataError(
             f"{path}: its first line {shown(line)} is no 'name 12 500 5000' (channels, Hz, samples)"
@@ -235,24 +248,25 @@ def _channel(path: Path, line: str, layout: bool) -> Channel:
         raise DataError(f"{path}: {shown(line)} describes no channel; the signal formats are {', '.join(formats)}")
     numbers: list[int] = []  # resolution, zero, first value, checksum and block size; all may be missing
     while len(numbers) < 5 and (match := _NUMBER.match(rest)):
-        numbers.append(0 if match[1] == "-" else int(match[1]))
+        numbers.append(0 if match[1] == "-" else _integer(path, match[1]))
         rest = rest[match.end() :]
     _, zero, first, checksum, _ = [*numbers, 0, 0, 0, 0, 0][:5]
     channel = Channel(
         file if layout else _beside(path, file).relative_to(path.parent).as_posix(),
         samples["format"],
-        int(samples["per_frame"] or 1),
-        int(samples["skew"] or 0),
-        int(samples["offset"] or 0),
+        _integer(path, samples["per_frame"] or "1"),
+        _integer(path, samples["skew"] or "0"),
+        _integer(path, samples["offset"] or "0"),
         (float(scale["gain"]) if scale["gain"] not in ("", "-", ".") else 0.0) or USUAL_GAIN,
-        zero if scale["baseline"] is None else int(scale["baseline"]),
+        zero if scale["baseline"] is None else _integer(path, scale["baseline"]),
         first,
         unit or None,
         checksum,
         rest.strip() or None,
     )
-    if channel.per_frame < 1:
-        raise DataError(f"{path}: {shown(line)} has no sample in a frame; the header is damaged")
+    if channel.per_frame < 1 or not isfinite(channel.gain):
+        lacks = "no sample in a frame" if channel.per_frame < 1 else "a gain beyond all numbers"
+        raise DataError(f"{path}: {shown(line)} has {lacks}; the header is damaged")
     return channel
 
 

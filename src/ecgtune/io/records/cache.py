@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ecgtune.data.near_duplicates import DuplicatePair, find_near_duplicates
 from ecgtune.errors import DataError, RunError
 from ecgtune.io.readers.base import FileReader
-from ecgtune.io.readers.registry import code_of, recording_reader
+from ecgtune.io.readers.registry import code_of, files_of, recording_reader
 from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome, first_pass
 from ecgtune.io.records.selection import Selection
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
@@ -107,7 +107,7 @@ def _reader_and_files(path: Path) -> tuple[FileReader | None, tuple[Path, ...]]:
     reader = None
     try:
         reader = recording_reader(path)
-        return reader, reader.files(path)
+        return reader, files_of(path, reader)
     except (DataError, OSError):  # the first pass reports it
         return reader, (path,)
 

@@ -20,7 +20,8 @@ from ecgtune.models.base import Checkpoint, EncoderConfig
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
 from ecgtune.models.tensors import check_tensors, to_float32
 from ecgtune.models.torch_files import UnreadTensor
-from ecgtune.models.weights import Weights, file_sha256
+from ecgtune.models.weights import Weights
+from ecgtune.utils.files import file_sha256
 
 PUBLISHED_WIDTH, PUBLISHED_HEADS = 768, 12
 SHOWN, MOST_LETTERS = 3, 100  # tensor names in an error, and letters of each
