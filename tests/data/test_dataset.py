@@ -499,3 +499,16 @@ def test_the_real_benchmark_reads_as_its_description_says(shared):
     assert dataset.split is not None
     assert (dataset.split == "train").sum() == 24_554
     np.testing.assert_allclose(dataset.signal[::500, 0], raw["signal"][::500] / 1000, rtol=1e-6)
+
+
+def test_samples_too_large_for_any_unit(tmp_path, signal):
+    values = np.array(signal, np.float32)
+    values[3, 5] = 1e36
+    np.savez(tmp_path / "w.npz", signal=values, label=np.arange(12) % 2)
+    notes = read_windows(tmp_path / "w.npz", sampling_rate=100).source.notes
+    assert any("1 window with samples beyond 1 V" in note and "window 3" in note for note in notes)
+    with pytest.raises(DataError, match=r"w.npz.*window 3.*got 9.99.*e\+?35, which is no finite number below 3e35"):
+        read_windows(tmp_path / "w.npz", sampling_rate=100, unit="V")
+    kept = read_windows(tmp_path / "w.npz", sampling_rate=100, unit="V", drop_invalid=True)
+    assert len(kept) == 11
+    assert np.isfinite(kept.signal).all()

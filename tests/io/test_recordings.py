@@ -235,3 +235,16 @@ def test_csv_recordings_are_read_where_the_folder_has_no_others(tmp_path):
     assert np.corrcoef(pool.samples[0, :400], signal[0])[0, 1] > 0.999
     np.save(folder / "other.npy", signal[0])
     assert read_recordings(folder, sampling_rate=100.0, options=options).record.tolist() == ["other"]
+
+
+def test_amplitudes_that_no_ecg_has_are_told(tmp_path, caplog):
+    path = write_recordings(tmp_path / "p.npz", [beats(5, 300, seed) for seed in (1, 2)], ["a", "b"], sampling_rate=300)
+    read_recordings(path, sampling_rate=100.0, options=ReadOptions(unit="V"))
+    assert "2 of 2 recordings: the median absolute amplitude is above 20 mV" in caplog.text
+    assert "lead II has samples beyond 1 V" in caplog.text
+    (tmp_path / "records").mkdir()
+    for name in ("a", "b"):
+        write_wfdb(tmp_path / "records", 10 * digital(samples=3000), name=name, adc_gain=[1e-3] * 3)
+    caplog.clear()
+    read_recordings(tmp_path / "records", sampling_rate=100.0)
+    assert "2 of 2 recordings: the median absolute amplitude is above 20 mV" in caplog.text

@@ -84,3 +84,10 @@ def test_of_shortened_windows_the_graph_normalises_once(tmp_path, monkeypatch):
     windows = np.random.default_rng(0).standard_normal((2, 1, 200)).astype(np.float32)
     model.predict(windows)
     np.testing.assert_array_equal(np.concatenate(given), windows[..., 50:150])
+
+
+def test_the_notes_about_a_recording_are_logged(tmp_path, caplog):
+    signal = 1000 * heartbeats(1, seconds=4).repeat(3, axis=0) + np.arange(800) % 7 * 20
+    write_record(tmp_path, "a", signal, leads=LEADS, gain=1)
+    Heights().predict(tmp_path / "a.hea")
+    assert "a.hea: the median absolute amplitude is above 20 mV" in caplog.text

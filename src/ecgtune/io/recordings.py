@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import lzma
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -31,7 +32,14 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Source
 from ecgtune.data.signal.filters import resample
-from ecgtune.data.signal.quality import between_gaps, constant_fraction, extreme_fraction, fill_gaps
+from ecgtune.data.signal.quality import (
+    between_gaps,
+    constant_fraction,
+    extreme_fraction,
+    fill_gaps,
+    implausible_amplitude,
+    impossible_samples,
+)
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
 from ecgtune.io.readers.base import (
@@ -171,10 +179,14 @@ class _Pool:
     options: ReadOptions = NO_OPTIONS
 
     def signals(self) -> Iterator[NDArray[Any]]:
-        """Yield each recording (leads, samples), in the order of `record`. Raises DataError."""
+        """Yield each recording (leads, samples), in the order of `record`; log their notes. Raises DataError."""
         if self.recordings:
+            notes: Counter[str] = Counter()
             for path in self.recordings:
-                yield self._like_the_first(path)
+                recording = self._like_the_first(path)
+                notes.update(recording.notes)
+                yield recording.signal
+            _log_notes(notes, len(self.recordings))
         elif self.offset is None:
             for path in self.files:
                 with one_line_errors(path, "a NumPy array"):
@@ -196,7 +208,7 @@ class _Pool:
             _check_signal(path, (1,) * (2 - len(header.shape)) + header.shape, header.dtype, len(self.leads))
             yield from archive.parts("signal", self.offset)
 
-    def _like_the_first(self, path: Path) -> NDArray[np.float32]:
+    def _like_the_first(self, path: Path) -> Recording:
         recording = _whole(path, self.options)
         if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
             raise DataError(
@@ -204,7 +216,17 @@ class _Pool:
                 f"{self.recordings[0].name} has {', '.join(self.leads)} at {self.sampling_rate:g} Hz; keep recordings "
                 "of one kind in the folder"
             )
-        return recording.signal
+        return recording
+
+
+def _log_notes(notes: Counter[str], total: int) -> None:
+    for note, count in notes.items():
+        logger.warning("%d of %d recordings: %s", count, total, note)
+
+
+def _amplitude_doubts(millivolts: NDArray[Any], leads: tuple[str, ...]) -> list[str]:
+    findings = (implausible_amplitude(millivolts), impossible_samples(millivolts, leads))
+    return [f"{finding}; check the unit (--unit)" for finding in findings if finding]
 
 
 def _find_pool(path: Path, options: ReadOptions) -> _Pool:
@@ -291,6 +313,8 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
     """Write the recordings and their facts into an entry of the cache."""
     lengths, flat, clipped, millivolts, shortened = [], [], [], [], 0
     unit = "mV" if pool.recordings else pool.options.unit
+    factor = np.nan if unit is None else millivolt_factor(pool.files[-1], None, unit)
+    doubts: Counter[str] = Counter()
     with (folder / "samples.i16").open("wb") as file:
         for name, signal in zip(pool.record, pool.signals(), strict=True):
             whole = signal.shape[1]
@@ -301,11 +325,14 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
             flat.append(not moving)
             clipped.append(any(extreme_fraction(lead) > CLIPPED_FRACTION for lead in moving))
             scaled, step = _scaled(signal)
-            millivolts.append(np.nan if unit is None else step * millivolt_factor(pool.files[-1], None, unit))
+            millivolts.append(step * factor)
+            if unit is not None and not pool.recordings:  # the notes of recordings have it
+                doubts.update(_amplitude_doubts(signal * factor, pool.leads))
             values = resample(scaled, rate, sampling_rate, resampling)
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
             file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other
             lengths.append(values.shape[1])
+    _log_notes(doubts, len(lengths))
     if shortened:
         logger.warning(
             "%d of %d recordings have gaps of more than %g s; the longest part between them is used",

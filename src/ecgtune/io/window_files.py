@@ -103,7 +103,8 @@ def parse_blocks(
     leads = None if header.leads is None else leads_in_file(path, header.leads)
     blocks_read: list[WindowBlock] = []
     kept: list[NDArray[np.bool_]] = []
-    faults = _Faults(path, header, MOST_MILLIVOLTS / scale if known else np.inf)
+    smallest = scale if known else millivolt_factor(path, None, "nV")  # of an unknown unit: 1 V in any
+    faults = _Faults(path, header, MOST_MILLIVOLTS / smallest, float(np.finfo(np.float32).max) / max(scale, 1.0))
     unlabelled = 0
     shape = (0, 0, 0)
     # Closed explicitly: the CSV reader works in threads, and a generator left to the garbage collector joins them
@@ -183,12 +184,15 @@ def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
 
 
 class _Faults:
-    """Windows that cannot be used: their numbers, and the first of them in words."""
+    """Windows that cannot be used: their numbers, and the first of them in words.
 
-    def __init__(self, path: Path, header: WindowHeader, most: float) -> None:
+    most: size of a sample above which it is doubted; largest: above which it is infinite in millivolts.
+    """
+
+    def __init__(self, path: Path, header: WindowHeader, most: float, largest: float) -> None:
         self.not_finite = self.constant = 0
         self._first = ""
-        self._path, self._header, self._most = path, header, most
+        self._path, self._header, self._most, self._largest = path, header, most, largest
         self._beyond, self._example = 0, ""
 
     @property
@@ -209,7 +213,7 @@ class _Faults:
     def good(self, block: WindowBlock) -> NDArray[np.bool_]:
         """Return which windows of a block can be used, and count the others."""
         low, high = block.signal.min(axis=2), block.signal.max(axis=2)
-        finite = (np.isfinite(low) & np.isfinite(high)).all(axis=1)
+        finite = (np.maximum(-low, high) <= self._largest).all(axis=1)  # NaN is not
         constant = finite & (low == high).all(axis=1)
         self.not_finite += int((~finite).sum())
         self.constant += int(constant.sum())
@@ -228,11 +232,10 @@ class _Faults:
         place = f"{self._header.place} {block.row[window]}"
         if finite:
             return f"{place}: all samples of the window are equal, and a z-score needs variation"
-        lead, sample = np.argwhere(~np.isfinite(block.signal[window]))[0]
-        value = block.signal[window, lead, sample]
-        return (
-            f"{place}, {self._header.sample(int(lead), int(sample))}: got {value}, which is no finite number below 3e38"
-        )
+        lead, sample = np.argwhere(~(np.abs(block.signal[window]) <= self._largest))[0]
+        value, most = block.signal[window, lead, sample], f"{self._largest:.0e}".replace("+", "")
+        place = f"{place}, {self._header.sample(int(lead), int(sample))}"
+        return f"{place}: got {value}, which is no finite number below {most}"
 
     def check(self, total: int) -> None:
         """Raise DataError when there are any, of `total` windows."""

@@ -4,6 +4,7 @@ torch.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import read_recording
+
+logger = logging.getLogger(__name__)
 
 NOTICE = "Research software: not a medical device."
 #: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
@@ -164,6 +167,8 @@ class Predictor(ABC):
         if isinstance(signal, (str, Path)):
             names = None if leads is None else tuple(leads)
             found = read_recording(Path(signal), ReadOptions(sampling_rate=sampling_rate, lead_names=names))
+            for note in found.notes:
+                logger.warning("%s: %s", signal, note)
             return self._windows_of(found.signal, found.leads, found.sampling_rate, str(signal))
         rate = self._rate(sampling_rate)
         if leads is not None:

@@ -272,3 +272,11 @@ def test_times_of_a_csv_recording_agree_with_its_rate(tmp_path, name, times, rat
     else:
         with pytest.raises(DataError, match=said):
             read(tmp_path / "a.csv", sampling_rate=rate, unit="mV")
+
+
+def test_a_lead_beyond_1_v_is_named_whatever_the_median_is(tmp_path):
+    values = digital(samples=2000) / 1000
+    values[1] *= 1e17
+    notes = read(written(tmp_path, ".npz", values), **ANSWERS | {"unit": "mV"}).notes
+    assert [note for note in notes if "above 20 mV" in note]
+    assert [note for note in notes if note.startswith(f"lead {LEADS[1]} has samples beyond 1 V")]

@@ -94,8 +94,8 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
         signal = recording.signal
         if (options.start, options.stop) == (None, None) and not np.isfinite(signal).any():
             raise DataError(f"{path}: no sample of any lead is a number; the file is damaged")
-        finding = implausible_amplitude(signal) or impossible_samples(signal, recording.leads)
-        if finding:  # a note of its own, because equal ones are counted together
+        findings = (implausible_amplitude(signal), impossible_samples(signal, recording.leads))
+        for finding in filter(None, findings):  # notes of their own, because equal ones are counted together
             notes = (*notes, f"{finding}; check the unit {', '.join(remarks.units) or 'of the file'}")
         return replace(recording, notes=notes)
 
