@@ -4,8 +4,10 @@ import json
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +18,15 @@ import torch
 
 from ecgtune.errors import RunError
 from ecgtune.utils import cache, files
+from ecgtune.utils.csv_cells import csv_text, read_csv
 from ecgtune.utils.files import (
     check_space,
     is_partial,
     json_value,
+    remove_temporary,
     replace_folder,
+    system_error,
+    temporary_folder,
     write_atomically,
     write_json,
     write_text,
@@ -55,13 +61,76 @@ def test_a_folder_is_replaced_whole_or_kept(tmp_path):
 
 
 def test_a_folder_that_a_killed_process_left_half_replaced(tmp_path):
-    (tmp_path / ".best.old").mkdir()
-    (tmp_path / ".best.old" / "one").write_text("1")
-    (tmp_path / ".best.partial").mkdir()
+    process = gone()
+    for kind in ("old", "partial"):
+        (tmp_path / f".best.{kind}-{process}").mkdir()
+    (tmp_path / f".best.old-{process}" / "one").write_text("1")
     with pytest.raises(RuntimeError):
         replace_folder(tmp_path / "best", fail)
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["one"]
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def gone() -> str:
+    """This machine and the number of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return f"{socket.gethostname()}-{ended.pid}"
+
+
+REPLACE = """
+import sys, time
+from pathlib import Path
+from ecgtune.utils.files import replace_folder
+
+def write(folder):
+    for number in range(5):
+        (folder / str(number)).write_text(sys.argv[1])
+        time.sleep(0.02)
+
+for _ in range(10):
+    replace_folder(Path("pack"), write)
+"""
+
+
+def test_processes_that_replace_a_folder_at_once_leave_a_whole_one(tmp_path):
+    command = [sys.executable, "-c", REPLACE]
+    processes = [subprocess.Popen([*command, name], cwd=tmp_path, stderr=subprocess.PIPE) for name in "ab"]
+    assert [process.communicate()[1] for process in processes] == [b"", b""]
+    assert len({path.read_text() for path in (tmp_path / "pack").iterdir()}) == 1
+    assert len(list((tmp_path / "pack").iterdir())) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_a_temporary_folder_is_removed_at_its_end_or_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from ecgtune.utils.files import *\nwith temporary_folder() as place: (place / 'job').touch(); os.abort()"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    (left,) = tmp_path.iterdir()
+    assert left.stat().st_mode & 0o077 == 0
+    with temporary_folder() as place:
+        assert [path.name for path in tmp_path.iterdir()] == [place.name]
+        remove_temporary()
+        assert place.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_no_utf8_are_written_and_read(tmp_path):
+    name = os.fsdecode(b"caf\xe9.edf")
+    write_json(tmp_path / "a.json", {name: "\ud800"})
+    assert json_value(tmp_path / "a.json") == {name: "\ud800"}
+    write_text(tmp_path / "a.csv", csv_text([["recording"], [name]]))
+    assert read_csv(tmp_path / "a.csv") == [{"recording": name}]
+    write_text(tmp_path / "a.html", f"<p>{name}</p>")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == r"<p>caf\udce9.edf</p>"
+
+
+def test_a_copy_of_a_folder_on_a_full_disk_says_so():
+    error = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "[Errno 28] No space")])
+    found = system_error(error)
+    assert found is not None
+    assert "(No space left on device); free some space" in str(files.unwritable(Path("model"), found))
 
 
 def test_files_of_a_folder_have_the_permissions_of_the_umask(tmp_path):

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.utils.locks import LOCK, OWNER, RESULTS, exclusive, is_empty
+from ecgtune.utils.locks import LOCK, OWNER, RESULTS, exclusive, is_empty, one_writer
 
 HOLD = """
 import sys
@@ -68,6 +68,25 @@ def test_a_second_process_waits_until_the_first_is_gone(tmp_path, caplog):
     assert f"run is in use by process {other.pid} on" in line
     assert line.endswith("; waiting for it")
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_one_process_writes_a_file_at_a_time(tmp_path):
+    code = HOLD.replace("exclusive", "one_writer")
+    command = [sys.executable, "-c", code, str(tmp_path / "model.onnx")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        kill = threading.Timer(1.0, other.send_signal, [signal.SIGKILL])
+        kill.start()
+        with one_writer(tmp_path / "model.onnx", "mine"):
+            assert kill.finished.is_set()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_of_an_owner_may_name_a_file_that_is_no_utf8(tmp_path):
+    command = "ecgtune predict caf\udce9.edf"
+    with exclusive(tmp_path, command), pytest.raises(RunError, match="caf\udce9"), exclusive(tmp_path, "second"):
+        pass
 
 
 def test_only_folders_with_content_stay(tmp_path):

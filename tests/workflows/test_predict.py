@@ -18,8 +18,10 @@ from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.predictions import read_predictions
+from ecgtune.utils.csv_cells import read_csv
 from helpers.cli import refused, run
 from helpers.models import TINY
+from helpers.recordings import write_edf
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
 
@@ -103,6 +105,30 @@ def test_predictions_of_the_training_recordings_are_those_of_the_run(folder, tmp
     if task == "binary":
         decided = [run.classes[int(p >= run.threshold)] for p in means[:, 0]]
         assert [row["prediction"] for row in of_recordings] == decided
+
+
+def test_recordings_whose_names_are_no_utf8_train_and_predict(folder, tmp_path):
+    records, names = tmp_path / "records", [os.fsdecode(b"caf\xe9%02d.edf" % number) for number in range(COUNT)]
+    records.mkdir()
+    try:
+        for name, signal in zip(names, heartbeats(COUNT, seconds=7), strict=True):
+            values = (1000 * signal[None]).round().clip(-3000, 3000)
+            write_edf(records / "new.edf", values, leads=("II",), rate=200).rename(records / name)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    rows = [rf"caf\udce9{number:02},{number % 2}" for number in range(COUNT)]  # as messages show them
+    (tmp_path / "labels.csv").write_text("\n".join(["record,MI", *rows]) + "\n")
+    settings = ecgtune.RecordSettings(leads=("II",), window=3)
+    data = ecgtune.read_records(tmp_path / "labels.csv", records, settings=settings)
+    ecgtune.fine_tune(
+        data,
+        ecgtune.Recipe(method=ecgtune.LinearProbe(), **SHORT._asdict()),
+        model=ecgtune.load_model(folder / "encoder", classes=data.classes),
+        out=tmp_path / names[0],
+    )
+    assert set(read_predictions(tmp_path / names[0] / "predictions.csv").group) <= {name[:-4] for name in names}
+    ecgtune.predict(tmp_path / names[0], records, out=tmp_path / "new")
+    assert {row["recording"] for row in read_csv(tmp_path / "new" / "recordings.csv")} == {name[:-4] for name in names}
 
 
 def test_recordings_of_the_training_are_noted(folder, tmp_path, capsys):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED
+from ecgtune.cli.options import MOST_USED, Wait
 from ecgtune.cli.output import say
 from ecgtune.errors import SettingError
 
@@ -22,6 +22,7 @@ def report(
     stress: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     cases: Annotated[int, Parameter(group=MOST_USED)] = 2,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(group=MOST_USED)] = "auto",
+    wait: Wait = False,
 ) -> None:
     """Write the report of a run or comparison again, or a reviewer's pack.
 
@@ -54,5 +55,5 @@ def report(
         return
     if evaluation is not None or stress is not None:
         raise SettingError("--evaluation and --stress are for --pack; the report has what is in the run's folder")
-    written, missing = ecgtune.write_report(folder, cases=cases, device=device)
+    written, missing = ecgtune.write_report(folder, cases=cases, device=device, wait=wait)
     say(*([f"no new cases: {missing}"] if missing else []), f"report: {written}")

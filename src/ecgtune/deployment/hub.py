@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ecgtune.deployment.run import ENCODER, Run, load_run
@@ -26,7 +25,7 @@ from ecgtune.runtime.predictor import Predictor
 from ecgtune.runtime.verification import Verified
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import SavedModel
-from ecgtune.utils.files import file_sha256, write_json, write_text
+from ecgtune.utils.files import file_sha256, temporary_folder, write_json, write_text
 from ecgtune.utils.stored import REMOVE, read_json, read_text
 from ecgtune.utils.text import reason_of
 
@@ -58,8 +57,8 @@ def push_to_hub(
     loaded = run if isinstance(run, Predictor) else load_run(run)
     if not isinstance(loaded, Run):
         raise SettingError("several runs are no one model on the hub; push the folder of each run")
-    with TemporaryDirectory() as place:
-        stage(loaded, Path(place), repository, None if exported is None else Path(exported))
+    with temporary_folder() as place:
+        stage(loaded, place, repository, None if exported is None else Path(exported))
         hub = HfApi(token=token)
         try:
             address = hub.create_repo(repository, private=private, exist_ok=True)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.runtime.model import INPUT
+from ecgtune.utils.files import temporary_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -154,8 +153,8 @@ def _through_files(
 
     if not nodes:
         return None
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+    with temporary_folder() as folder:
+        source, target = folder / "float32.onnx", folder / "int8.onnx"
         onnx.save(model, source)
         level = logging.root.level
         logging.root.setLevel(logging.ERROR)  # the library recommends a step that torch's exporter has done

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.utils.files import file_mode, file_sha256
+from ecgtune.utils.files import file_mode, file_sha256, temporary_folder
 from ecgtune.utils.text import reason_of
 
 HOME = "https://physionet.org/files/"
@@ -104,9 +103,9 @@ def get_database(
 
 def _checksums(home: str, out: Path) -> dict[str, str]:
     """Path to SHA-256 of every file of the database. Raises DataError for a path that leads out of the folder."""
-    with tempfile.TemporaryDirectory(dir=out, prefix=".") as folder:  # pooch would keep a file without a checksum
-        _fetch(home, SUMS, Path(folder), None, file_mode())
-        os.replace(Path(folder, SUMS), out / SUMS)
+    with temporary_folder(out) as folder:  # pooch would keep a file without a checksum
+        _fetch(home, SUMS, folder, None, file_mode())
+        os.replace(folder / SUMS, out / SUMS)
     sums = {}
     for number, line in enumerate((out / SUMS).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip():

@@ -18,7 +18,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.labels import Where
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.readers.wfdb_header import header_content
-from ecgtune.utils.text import shown
+from ecgtune.utils.text import shown, utf8
 
 SCP_COLUMN = "scp_codes"
 #: Kinds of PTB-XL's statements, and the columns that select and name them; `all` is every statement by its code.
@@ -81,7 +81,7 @@ def header_labels(folder: Path) -> tuple[NDArray[np.str_], list[set[str]], str]:
             lines = b",".join(_DIAGNOSES.findall(header_content(path)))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
-        whole.update(identifier.encode() + b"\0" + lines)
+        whole.update(utf8(identifier) + b"\0" + lines)
         codes = [code.strip() for code in lines.decode("latin-1").split(",")]
         labels.append({names.get(code, code) for code in codes if code.casefold() not in _UNKNOWN})
     if not any(labels):

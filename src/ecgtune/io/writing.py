@@ -12,6 +12,7 @@ from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.csv_cells import as_cell, csv_text
 from ecgtune.utils.files import write_atomically
+from ecgtune.utils.text import utf8
 
 _ROWS = 1024
 #: Suffixes by which the reader recognises an uncompressed CSV file.
@@ -55,7 +56,7 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
-            file.write(csv_text([[*samples, *columns]]).encode())
+            file.write(utf8(csv_text([[*samples, *columns]])))
             with pcsv.CSVWriter(file, schema, write_options=options) as writer:
                 for first in range(0, len(dataset), _ROWS):
                     rows = slice(first, first + _ROWS)
@@ -78,6 +79,6 @@ def _texts(values: list[object]) -> Any:
     """A pyarrow array of cells, by `as_cell`."""
     import pyarrow as pa
 
-    encoded = [str(as_cell(str(value))).encode() for value in values]
+    encoded = [utf8(str(as_cell(str(value)))) for value in values]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -17,7 +17,7 @@ from ecgtune.errors import AuditError
 from ecgtune.models.torch_files import UnreadTensor
 from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
+from ecgtune.utils.text import is_utf8, shown
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _OTHERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool)
@@ -93,7 +93,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     if header > _MOST_HEADER_BYTES:
         raise ValueError(f"a header of {header} bytes; at most {_MOST_HEADER_BYTES} are read")
     try:
-        return load_file(path)
+        return load_file(path) if is_utf8(str(path)) else load(path.read_bytes())
     except KeyError as error:
         raise ValueError(f"numbers of type {error}") from None
 

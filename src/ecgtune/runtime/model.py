@@ -17,7 +17,7 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.runtime.exported_file import check_sealed, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
-from ecgtune.utils.text import reason_of
+from ecgtune.utils.text import is_utf8, reason_of
 
 #: Names in the graph; a run with a novelty score has a second output.
 INPUT, OUTPUT, NOVELTY = "signal", "probability", "novelty"
@@ -49,7 +49,8 @@ class Model(Predictor):
         if exact:
             options.add_session_config_entry("session.x64quantprecision", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            model = str(path) if is_utf8(str(path)) else self.path.read_bytes()
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes, one for each kind of failure
             raise ModelFileError(
                 f"{path}: onnxruntime {onnxruntime.__version__} cannot open it ({reason_of(error)})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from ecgtune.models.names import unknown_model
 from ecgtune.models.registry import find_model
 from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
 from ecgtune.training.precision import autocast
+from ecgtune.utils.files import temporary_folder
 from ecgtune.utils.formatting import counted
 
 
@@ -285,7 +285,7 @@ def _drop_path(encoder: Encoder) -> None:
 
 def _saving(encoder: Encoder) -> None:
     signal = example_signal(encoder)
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder() as place:
         save_encoder(encoder, Path(place) / "encoder")
         loaded = load_checkpoint(Path(place) / "encoder").encoder
     expect(type(loaded) is type(encoder), f"a saved {type(encoder).__name__} is loaded as {type(loaded).__name__}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from ecgtune.models.weights import Weights
 from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
 from ecgtune.testing.encoders import example_encoder, example_signal
 from ecgtune.training.precision import autocast
+from ecgtune.utils.files import temporary_folder
 from ecgtune.utils.text import reason_of
 
 STEPS = 4
@@ -169,7 +169,7 @@ def _prefix_equals_whole(subject: Subject) -> None:
 def _saving(subject: Subject) -> None:
     model = subject.trained()
     signal = example_signal(model.base_encoder)
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder() as place:
         save_weights(model, Path(place))
         loaded = subject.attached()
         load_weights(loaded, Path(place))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording
 from ecgtune.io.readers.registry import files_of, read_recording, readers, recording_reader
 from ecgtune.testing.checks import expect, failed_checks, raise_failures
+from ecgtune.utils.files import temporary_folder
 
 MANY = ReadOptions().max_values
 
@@ -43,7 +43,7 @@ def check_reader(
     time = np.arange(1000) / 250
     signal = np.stack([np.sin(2 * np.pi * (number + 1) * time) for number in range(leads)]).astype(np.float32)
     recording = Recording(signal, ("I", "II", "V5")[:leads], 250.0, "")
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder() as place:
         number = 0
 
         def make() -> ReaderSubject:

@@ -20,6 +20,7 @@ _FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")
 _DIVIDED = re.compile(r"(?<=;)(?='*\s*[=+\-@＝＋－＠])")
 _MARKED = re.compile(r"(?<=;)'(?='*\s*[=+\-@＝＋－＠])")
 _MOST_LINE = 1 << 20  # characters
+_NO_UTF8 = re.compile(r"\\ud(c[89a-f][0-9a-f])")  # a byte of a file name, as `text.utf8` writes it
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -32,9 +33,9 @@ def as_cell(value: object) -> object:
 
 
 def from_cell(text: str) -> str:
-    """Return the text of which `as_cell` made a cell."""
+    """Return the text of which `as_cell`, and `text.utf8` for names of files, made a cell."""
     text = text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-    return _MARKED.sub("", text)
+    return _NO_UTF8.sub(lambda found: chr(int(f"d{found[1]}", 16)), _MARKED.sub("", text))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

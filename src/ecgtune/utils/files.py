@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import stat
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,10 +22,12 @@ from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
+from ecgtune.utils.text import UNENCODABLE
 
 MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
 _MOST_LEVELS = 64  # of nesting
-_PARTIAL = ".partial"
+_PARTIAL, _OLD = ".partial", ".old"
+_TEMPORARY = f"ecgtune{_PARTIAL}-"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -43,12 +46,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     The content is on the disk before the name is, so that not even a power cut leaves a file without its content.
     """
-    stem = f".{path.name}{_PARTIAL}-{socket.gethostname()}-"
-    partial = path.with_name(f"{stem}{os.getpid()}")
+    partial = path.with_name(f".{path.name}{_PARTIAL}-{_process()}")
     try:
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(path.parent, stem)
+            _remove_abandoned(path.parent, f".{path.name}{_PARTIAL}-")
             write(partial)
             _on_disk(partial)
             os.replace(partial, path)
@@ -58,14 +60,52 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_folder(place: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder that only this user may read; it is removed at the end, and after a kill by the next command.
+
+    place: the folder in which it is made, hidden; None for the system's folder of temporary files.
+    """
+    remove_temporary(place)
+    stem = f"{_TEMPORARY if place is None else f'.{_TEMPORARY}'}{_process()}-"
+    folder = Path(tempfile.mkdtemp(prefix=stem, dir=place))
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def remove_temporary(place: Path | None = None) -> None:
+    """Remove the folders of `temporary_folder` whose processes on this machine are gone."""
+    if place is None:
+        _remove_abandoned(Path(tempfile.gettempdir()), _TEMPORARY)
+    else:
+        _remove_abandoned(place, f".{_TEMPORARY}")
+
+
+def _process() -> str:
+    """The machine and number of this process, for the name of a file or folder that no other one writes."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 def _remove_abandoned(folder: Path, stem: str) -> None:
-    """Remove the temporary files `stem` and a number whose process on this machine is gone."""
+    """Remove the files and folders `stem` and a process of this machine that is gone."""
+    stem = f"{stem}{socket.gethostname()}-"
     for left in folder.glob(f"{glob.escape(stem)}*"):
         import psutil
 
-        number = left.name.removeprefix(stem)
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            left.unlink(missing_ok=True)
+        number = left.name.removeprefix(stem).partition("-")[0]
+        if re.fullmatch(r"[0-9]{1,9}", number) and not psutil.pid_exists(int(number)):
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, as far as possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:
@@ -74,10 +114,9 @@ def is_partial(path: Path) -> bool:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder, to which no other process writes now."""
+    """Remove what killed processes left unfinished in a folder, to which no other process writes now."""
     for path in folder.glob(f".*{_PARTIAL}-*"):
-        with suppress(OSError):
-            path.unlink()
+        _remove(path)
 
 
 def _on_disk(path: Path) -> None:
@@ -114,8 +153,8 @@ def _write_errors(path: Path) -> Iterator[None]:
 def system_error(error: BaseException | None) -> OSError | None:
     """The operating system's error behind that of a library; None for one of another kind."""
     while error is not None:
-        number = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))  # safetensors
-        if isinstance(error, OSError):
+        number = re.search(r"(?:os error|Os \{ code:|\[Errno) (\d+)", str(error))  # safetensors, shutil.copytree
+        if isinstance(error, OSError) and not isinstance(error, shutil.Error):
             return error
         if number:
             return OSError(int(number[1]), os.strerror(int(number[1])))
@@ -124,8 +163,8 @@ def system_error(error: BaseException | None) -> OSError | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) atomically."""
-    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    """Write `text` atomically, in UTF-8 as `text.utf8` returns it."""
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8", errors=UNENCODABLE))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -238,31 +277,50 @@ def _check_depth(value: Any) -> None:
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary folder)`, then replace the folder `path` by it; a failure leaves the old one unchanged.
 
-    Leftovers of a killed process are removed first. Files get the permissions of the user's umask, because safetensors
-    makes them readable for their owner only. Raises RunError when the folder cannot be written.
+    Of several processes each writes a whole folder, and that of the last one stays. Leftovers of a killed process are
+    removed first. Files get the permissions of the user's umask, because safetensors makes them readable for their
+    owner only. Raises RunError when the folder cannot be written.
     """
-    partial, old = (path.with_name(f".{path.name}{kind}") for kind in (_PARTIAL, ".old"))
+    partial, old = (path.with_name(f".{path.name}{kind}-{_process()}") for kind in (_PARTIAL, _OLD))
     try:
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if old.is_dir() and not path.exists():
-                old.rename(path)
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _put_back(path)
+            for kind in (_PARTIAL, _OLD):
+                _remove_abandoned(path.parent, f".{path.name}{kind}-")
+            _remove(partial)
             partial.mkdir()
             write(partial)
             for file in (path for path in partial.rglob("*") if path.is_file()):
                 file.chmod(file_mode())
                 _on_disk(file)
-            if path.exists():
-                path.rename(old)
-            partial.rename(path)
+            _exchange(path, partial, old)
             _on_disk(path.parent)
     finally:
-        if old.is_dir() and not path.exists():
+        _put_back(path)
+        _remove(partial)
+        _remove(old)
+
+
+def _exchange(path: Path, partial: Path, old: Path) -> None:
+    """Give `partial` the name `path`, and what had it before the name `old`, also while other processes do the same."""
+    while True:
+        _remove(old)
+        with suppress(FileNotFoundError):
+            path.rename(old)
+        try:
+            partial.rename(path)
+            return
+        except OSError:
+            if not path.exists():  # else another process has just put its own folder there
+                raise
+
+
+def _put_back(path: Path) -> None:
+    """Give a folder its name again where a process was killed between the two steps of `_exchange`."""
+    for old in [] if path.exists() else path.parent.glob(f"{glob.escape(f'.{path.name}{_OLD}-')}*"):
+        with suppress(OSError):
             old.rename(path)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def check_space(folder: Path, needed: int) -> None:

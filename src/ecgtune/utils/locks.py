@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ecgtune.errors import EcgtuneError, RunError
-from ecgtune.utils.files import is_partial, json_value, remove_partial, unwritable, write_json
+from ecgtune.utils.files import is_partial, json_value, remove_partial, remove_temporary, unwritable, write_json
 from ecgtune.utils.formatting import duration
 
 LOCK, OWNER = ".lock", ".owner.json"
@@ -65,6 +65,7 @@ def exclusive(
         try:
             check_result(folder, result)
             remove_partial(folder)
+            remove_temporary()
             write_json(folder / OWNER, _this_process(command))
             yield
         finally:
@@ -77,6 +78,18 @@ def exclusive(
         for each in created:
             with suppress(OSError):  # not empty
                 each.rmdir()
+
+
+@contextmanager
+def one_writer(path: Path, command: str) -> Iterator[None]:
+    """Keep other processes from writing `path`, and files that belong to it, in the body; they wait."""
+    beside = path.with_name(f".{path.name}{LOCK}")
+    try:
+        with exclusive(beside, command, wait=True, refusal=lambda _, error: unwritable(path, error)):
+            yield
+    finally:
+        with suppress(OSError):  # another process has it now
+            beside.rmdir()
 
 
 def _acquired(folder: Path, wait: bool) -> BaseFileLock:
@@ -95,7 +108,7 @@ def _acquired(folder: Path, wait: bool) -> BaseFileLock:
         except Timeout:
             busy = f"{folder} is in use by {_owner(folder)}"
             if not wait:
-                raise RunError(f"{busy}; wait for it with --wait, or choose another folder") from None
+                raise RunError(f"{busy}; wait for it with --wait") from None
             if not reported and time.monotonic() - since > _SHORT:
                 logger.info("%s; waiting for it", busy)
                 reported = True

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from ecgtune.utils.text import utf8
+
 #: Packages whose versions are in the keys of the caches, or whose code does not change.
 _LIBRARIES = sys.stdlib_module_names | {"ecgtune", "peft", "torch"}
 #: Digests at the time of the registration: a file may be edited after it was imported.
@@ -71,7 +73,7 @@ def _digest(code: Iterable[object]) -> str | None:
         waiting += _neighbours(module, Path(path).parent)
     whole = hashlib.sha256()
     for name in sorted(files):
-        whole.update(f"{name} {len(files[name])} ".encode() + files[name])
+        whole.update(utf8(f"{name} {len(files[name])} ") + files[name])
     return whole.hexdigest() if files else ""
 
 

@@ -12,6 +12,8 @@ _UNSAFE = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+#: How Python's encoder writes lone surrogates, which UTF-8 does not have.
+UNENCODABLE = "backslashreplace"
 #: Characters of another library's error in a message.
 MOST_REASON = 160
 
@@ -25,6 +27,18 @@ def printable(text: str, *, lines: bool = False) -> str:
     return _UNSAFE.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode("ascii"), text
     )
+
+
+def utf8(text: str) -> bytes:
+    r"""Return text as UTF-8. A byte of a file name that is none, a lone surrogate in Python, becomes `\udce9`, as it is
+    shown; JSON reads that as the same surrogate, and so does `csv_cells.from_cell`.
+    """
+    return text.encode("utf-8", UNENCODABLE)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text has no lone surrogates. Libraries that do not open files of other names get their content."""
+    return text == text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def printable_values(value: Any) -> Any:

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.memory import PeakMemory, out_of_memory
 from ecgtune.training.prefix import MEMORY_FRACTION
 from ecgtune.utils import formatting
+from ecgtune.utils.files import temporary_folder
 from ecgtune.utils.machine import status_bytes
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import load_recipe_model
@@ -100,10 +100,10 @@ def check_recipes(recipes: Iterable[Recipe], dataset: Dataset, split: Split) -> 
 
     Raises what `RunBuilder.ready` raises.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder() as place:
         for recipe in recipes:
             builder = RunBuilder(*sample(dataset, split, recipe))
-            builder.ready(recipe, seed=0, folder=Path(place) / recipe.name)
+            builder.ready(recipe, seed=0, folder=place / recipe.name)
 
 
 def dry_run(recipe: Recipe, dataset: Dataset, split: Split, memory: int) -> DryRun | str:
@@ -111,12 +111,12 @@ def dry_run(recipe: Recipe, dataset: Dataset, split: Split, memory: int) -> DryR
 
     A process of its own makes the peak that of the recipe alone. Nothing is kept. Raises what `fine_tune` raises.
     """
-    with tempfile.TemporaryDirectory(prefix="ecgtune-plan-") as place:
-        job = Path(place) / "job.pickle"
+    with temporary_folder() as place:
+        job = place / "job.pickle"
         job.write_bytes(pickle.dumps((recipe, *sample(dataset, split, recipe), split, memory)))
         watched = f"from ecgtune.utils.child import end_with_parent; end_with_parent({os.getpid()})"
         command = [sys.executable, "-c", f"{watched}; from {__name__} import measure_job; measure_job({str(job)!r})"]
-        environment = {**os.environ, "ECGTUNE_CACHE": str(Path(place) / "cache")}  # nothing is found there
+        environment = {**os.environ, "ECGTUNE_CACHE": str(place / "cache")}  # nothing is found there
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode == -9:
             return f"the system ended it, {formatting.size(memory)} were free"

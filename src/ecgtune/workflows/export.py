@@ -9,6 +9,8 @@ from ecgtune.config.commands import ExportSettings
 from ecgtune.errors import SettingError
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.runtime.verification import Verified
+from ecgtune.utils.locks import one_writer
+from ecgtune.workflows.environment import command_line
 
 DEFAULTS = ExportSettings()
 
@@ -48,4 +50,5 @@ def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettin
         raise SettingError(f"{type(run).__name__} has no one graph to export; give the folder of one run")
     verify = None if settings.verify is None else Path(settings.verify)
     windows = verification_windows(loaded, verify, settings.verify_windows)
-    return export_run(loaded, path, windows, int8=settings.int8, sampling_rate=settings.rate)
+    with one_writer(path, command_line()):
+        return export_run(loaded, path, windows, int8=settings.int8, sampling_rate=settings.rate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from ecgtune.config.commands import ExportSettings
@@ -10,6 +9,7 @@ from ecgtune.deployment.page import write_page
 from ecgtune.errors import SettingError
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
+from ecgtune.utils.files import temporary_folder
 
 DEFAULTS = ExportSettings()
 
@@ -46,6 +46,6 @@ def page(
         return write_page(Path(model), path, title)
     from ecgtune.workflows.export import export
 
-    with tempfile.TemporaryDirectory() as folder:
-        exported = export(model, Path(folder) / "model.onnx", settings)
+    with temporary_folder() as folder:
+        exported = export(model, folder / "model.onnx", settings)
         return write_page(exported.path, path, title)

@@ -41,6 +41,7 @@ from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.stored import read_json
+from ecgtune.utils.text import utf8
 from ecgtune.workflows.environment import command_line, machine, now
 
 DEFAULTS = PretrainSettings()
@@ -210,7 +211,7 @@ def _fingerprint(
     options = asdict(ReadOptions.of(settings))
     reading = {name: value for name, value in options.items() if value != asdict(ReadOptions())[name]}
     reading.pop("sampling_rate", None)
-    names = hashlib.sha256("\n".join(sorted(left_out)).encode()).hexdigest()
+    names = hashlib.sha256(utf8("\n".join(sorted(left_out)))).hexdigest()
     return {
         "created": now(),
         "command": command_line(),

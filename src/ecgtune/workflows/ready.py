@@ -32,6 +32,7 @@ from ecgtune.training.losses import check_loss
 from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.prefix import check_prefix_cache
 from ecgtune.training.run_folder import RunFolder, check_run
+from ecgtune.utils.text import utf8
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.overlap import pretraining_file
 from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare, preset_steps, summarise
@@ -188,5 +189,5 @@ def _digest(prepared: Prepared) -> str:
         whole.update(rows.astype("<i8").tobytes())
         label = prepared.dataset.label[rows]
         whole.update((label if label.ndim == 2 else label.astype("<i8")).tobytes())
-        whole.update("\0".join(map(str, [] if group is None else group.tolist())).encode())
+        whole.update(utf8("\0".join(map(str, [] if group is None else group.tolist()))))
     return whole.hexdigest()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -22,7 +21,7 @@ from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.io.readers.registry import common_folder
 from ecgtune.runtime.predictor import NOTICE, Predictor
-from ecgtune.utils.files import MOST_JSON_BYTES, parsed_json
+from ecgtune.utils.files import MOST_JSON_BYTES, parsed_json, temporary_folder
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.text import shown_name
 from ecgtune.workflows.predict import open_predictor, predict_files
@@ -148,8 +147,7 @@ def application(models: Mapping[str, Predictor], settings: ServeSettings | None 
         name = request.path_params.get("name")
         if name is not None and name not in models:
             raise HTTPException(404, f"no model {name!r}; there are {', '.join(models)}")
-        with tempfile.TemporaryDirectory(prefix="ecgtune-") as folder:
-            place = Path(folder)
+        with temporary_folder() as place:
             try:
                 async with asyncio.timeout(ARRIVAL):
                     data, facts = await _received(request, place)

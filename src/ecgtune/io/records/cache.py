@@ -28,6 +28,7 @@ from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts,
 from ecgtune.io.records.selection import Selection
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
 from ecgtune.utils.files import file_sha256, open_file, write_text
+from ecgtune.utils.text import utf8
 
 FORMAT = 6  # raise it with every change of the stored content or of the signal path
 _VERSIONS = "versions.json"
@@ -128,7 +129,7 @@ def _contents(files: Sequence[Path]) -> str:
     whole = hashlib.sha256()
     with ThreadPoolExecutor(_HASHERS) as pool:
         for file, value in zip(files, pool.map(digest, files), strict=True):
-            whole.update(file.name.encode() + b"\0" + value)
+            whole.update(utf8(file.name) + b"\0" + value)
     return whole.hexdigest()
 
 

@@ -31,6 +31,7 @@ from ecgtune.reporting.style import with_pdf
 from ecgtune.reporting.writing import readable
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import replace_folder, write_json, write_text
+from ecgtune.utils.locks import one_writer
 
 _COLUMNS = ("document", "shown", "factor", "file", "key", "value")
 
@@ -49,10 +50,11 @@ def write_pack(
     written.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(f"{out} has files, in which blanks may be filled in; give another folder with --pack")
-    with readable(run):
-        return _write(run, out, evaluation, stress)
+    with one_writer(out, "writing a pack"):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise SettingError(f"{out} has files, in which blanks may be filled in; give another folder with --pack")
+        with readable(run):
+            return _write(run, out, evaluation, stress)
 
 
 def _write(run: Path | str, out: Path, evaluation: Path | None, stress: Path | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import temporary_folder
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import validation_of
 from ecgtune.workflows.auto.do import read_results
@@ -58,8 +58,8 @@ def probe_curve(out: Path, plan: AutoPlan, budget: Budget) -> dict[str, Any]:
 def _predicted(out: Path, plan: AutoPlan, job: Mapping[str, Any], windows: int) -> np.ndarray:
     """Probabilities of the validation windows by the probe of a job, trained on `windows` of its training windows."""
     few = material_of(out, plan).split(job["round"], windows=windows).train
-    with tempfile.TemporaryDirectory() as place:
-        run = ready_run(out, plan, job, Path(place) / "run")
+    with temporary_folder() as place:
+        run = ready_run(out, plan, job, place / "run")
         settings, trainer, split = run.recipe.optimisation, run.recipe.trainer, run.prepared.split
         signals = TrainingInputs(run.prepared.windows(split.train), run.prepared.windows(split.val))
         inputs = precompute_inputs(run.model, run.recipe.method, signals, settings, trainer)

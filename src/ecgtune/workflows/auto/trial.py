@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import begin_run
-from ecgtune.utils.files import write_atomically, write_json
+from ecgtune.utils.files import check_space, temporary_folder, write_atomically, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.stored import REMOVE, read_json, read_packed
 from ecgtune.workflows.auto.budget import Deadline
@@ -42,7 +41,7 @@ from ecgtune.workflows.auto.schemas import ELSEWHERE, Failed, Job, Trained
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import load_recipe_model
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
-from ecgtune.workflows.run import fit
+from ecgtune.workflows.run import fit, space
 
 JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run"
 PROBE = "probe"
@@ -279,8 +278,10 @@ def seconds_per_window(
     if not recipe.method.gradient_in_encoder:
         return HEAD_STEP * forward, forward
     clock = _Steps()
-    with tempfile.TemporaryDirectory() as place:
-        run = builder.ready(recipe, seed=0, folder=Path(place) / RUN)
+    with temporary_folder() as place:
+        run = builder.ready(recipe, seed=0, folder=place / RUN)
+        kept, beside = space(run)
+        check_space(out, (material.rounds + 1) * kept + beside)  # the chosen one is copied
         torch.manual_seed(0)
         fit(run, ProgressBar(shown=False), [clock])
     laps = np.diff(clock.times)[-3:]  # the first ones allocate memory

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 from ecgtune.errors import RunError, SettingError
 from ecgtune.recipes.recipe import Recipe
+from ecgtune.utils.files import temporary_folder
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.run import work
 from ecgtune.workflows.sweep.runner import TrialResult, TrialRunner
@@ -59,7 +59,7 @@ def run_on_ray(
     if started:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory() as place:
+        with temporary_folder() as place:
             resources = {"cpu": torch.get_num_threads(), "gpu": int(torch.cuda.is_available())}
             trial = tune.with_parameters(_trial, runner=runner, seed=seed, threads=torch.get_num_threads())
             tuner = tune.Tuner(

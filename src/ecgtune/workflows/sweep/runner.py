@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,11 +13,11 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, DivergedError
 from ecgtune.recipes.recipe import Recipe
+from ecgtune.utils.files import temporary_folder
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.text import utf8
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.run import fit
-
-_TRIAL = ".trial-"
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,12 @@ class TrialRunner:
         )
         self._builder = RunBuilder(self.dataset, self.split)
         self._place = place
-        for leftover in [] if place is None else place.glob(f"{_TRIAL}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
 
     def sha256(self) -> str:
         """Return the SHA-256 of samples, labels, groups and split of the windows."""
         digest = hashlib.sha256(np.ascontiguousarray(self.dataset.signal).data)
         digest.update(self.dataset.label.astype("<i8").tobytes())
-        digest.update("\0".join([] if self.dataset.group is None else map(str, self.dataset.group)).encode())
+        digest.update(utf8("\0".join([] if self.dataset.group is None else map(str, self.dataset.group))))
         digest.update(str(len(self.split.train)).encode())
         return digest.hexdigest()
 
@@ -84,8 +80,8 @@ class TrialRunner:
 
         A loss or prediction that is not finite is a result too, because wide searches include too high learning rates.
         """
-        with tempfile.TemporaryDirectory(prefix=_TRIAL, dir=self._place) as place:
-            run = self.ready(recipe, seed, Path(place) / "run")
+        with temporary_folder(self._place) as place:
+            run = self.ready(recipe, seed, place / "run")
             run = replace(run, folder=replace(run.folder, title=title))
             progress.describe(title)
             try:

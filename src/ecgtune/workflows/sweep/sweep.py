@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
+from ecgtune.utils.files import check_space, temporary_folder
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import check_dataset, summarise
-from ecgtune.workflows.run import work
+from ecgtune.workflows.run import space, work
 from ecgtune.workflows.sweep.folder import SweepFolder
 from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
 from ecgtune.workflows.sweep.runner import TrialRunner
@@ -74,7 +74,7 @@ def sweep(
             **summary,
             "windows_sha256": runner.sha256(),
             "seed": seed,
-            "weights": {name: _check(runner, variant, seed) for name, variant in variants.items()},
+            "weights": {name: _check(runner, variant, seed, folder.path) for name, variant in variants.items()},
         }
         stored = folder.check(variants, fingerprint, settings.trials)
         folder.begin(stored)
@@ -113,19 +113,20 @@ def _variants(recipes: Sequence[Recipe], space: Changes | None, fixed: Collectio
     return {recipe.name: Variant(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
 
 
-def _check(runner: TrialRunner, variant: Variant, seed: int) -> str:
+def _check(runner: TrialRunner, variant: Variant, seed: int, folder: Path) -> str:
     """Check the bounds of each model and method setting separately, so that no trial fails later; return the weights.
 
-    Raises an EcgtuneError for a value that cannot be trained.
+    Raises an EcgtuneError for a value that cannot be trained, and where `folder` has no space for a trial.
     """
     changes: list[dict[str, Any]] = [{}]
     for setting, span in variant.space.items():
         if not setting.startswith("optimisation."):
             ends = span.values if isinstance(span, Choice) else (span.low, span.high)
             changes += [{setting: value} for value in ends if value != own_value(variant.recipe, setting)]
-    with tempfile.TemporaryDirectory() as temporary:
-        run = Path(temporary) / "run"
+    with temporary_folder() as temporary:
+        run = temporary / "run"
         ready = [runner.ready(with_settings(variant.recipe, change), seed, run) for change in changes]
+    check_space(folder, max(sum(space(each)) for each in ready))
     return ready[0].model.weights.describe()
 
 
