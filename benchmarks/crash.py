@@ -59,7 +59,7 @@ from helpers.pretraining import TEACHER, write_recordings  # noqa: E402
 COUNT, STOP, FULL = range(3)
 KINDS = ("random", "operation", "full disk", "temporary")
 #: The first of the names in a path that the program gives a file or folder for a time.
-TEMPORARY = re.compile(r"(^|/)(\.[^/]*\.partial|unfinished-|\.trial-)[^/]*")
+TEMPORARY = re.compile(r"(^|/)(\.[^/]*\.partial|unfinished-)[^/]*")
 Damage = Callable[[Path], list[str]]  # brings about a fault in a folder; returns what went wrong with it
 EVERY_STEP = 1e-9  # minutes between two saves of the state
 TRAINER = TrainerSettings(device="cpu", precision="fp32")

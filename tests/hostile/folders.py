@@ -393,13 +393,21 @@ def make_run(folder: Path, encoder: Path, method: Method) -> Path:
     )
     data = {"path": "x.csv", "sha256": "0" * 64, "windows": 9, "sampling_rate": 100.0, "samples": 500, "leads": ["II"]}
     training = {"epochs": 1, "best_epoch": 1, "seconds": 1.0, "learning_rate": 1e-3, "precision": "fp32"}
+    training |= {"seconds_per_epoch": 1.0, "peak_memory_bytes": 1, "file_bytes": 1}
+    entry = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6}
     write_json(
         run.metrics,
         {
             **{"format": 2, "name": "hostile", "seed": 0, "model": "x", "method": "Full()", "weights": "random"},
-            **{"classes": ["0", "1"], "data": data, "training": training},
-            "split": {"unit": "row", "origin": "made", "warnings": []},
-            "window": {"n": 3, "metrics": {"accuracy": {"value": 0.5}}},
+            **{"classes": ["0", "1"], "data": {**data, "signal_path": None}, "training": training},
+            "split": {
+                **{"unit": "row", "origin": "made", "warnings": []},
+                "counts": {name: {"windows": 3, "groups": None} for name in ("train", "val", "test")},
+            },
+            "parameters": {"trainable": 1, "total": 1, "trainable_fraction": 1.0},
+            "threshold": threshold,
+            "window": {"n": 3, "metrics": dict.fromkeys(("accuracy", "f1", "auroc"), entry)},
+            "group": {"reason": "no groups"},
         },
     )
     return folder

@@ -96,6 +96,7 @@ def metrics_of(name: str, seed: int, weights: str, grouped: bool) -> dict[str, A
             "sampling_rate": 100,
             "samples": 600,
             "leads": ["II"],
+            "signal_path": None,
         },
         "split": {
             "unit": "record" if grouped else "row",

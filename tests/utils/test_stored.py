@@ -119,7 +119,6 @@ def test_the_error_is_that_of_the_caller(tmp_path):
 
 #: Calls that read no file of a folder: files of the package, drawings, and round trips of plain values.
 OTHERS = {
-    "reporting/pages.py": {"small_text"},
     "reporting/figures.py": {"tomllib.loads"},
     "reporting/pack/checklists.py": {"tomllib.loads"},
     "deployment/page.py": {"json.loads"},

@@ -217,6 +217,8 @@ def test_folders_that_hold_something_else(recipes, tmp_path):
         sweep(tmp_path / "file", recipes())
     with pytest.raises(RunError, match="not empty and holds no sweep"):
         sweep(tmp_path, recipes())
+    with pytest.raises(SettingError, match="sqlite cannot open"):
+        sweep(tmp_path / "caf\udce9", recipes())
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / ".lock").touch()  # of a sweep that was killed before it wrote anything
     assert sweep(tmp_path / "begun", recipes("probe"), trials=1).keys() == {"probe"}

@@ -39,7 +39,7 @@ from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.training.certainty import read_certainty, read_novelty
 from ecgtune.training.inference import FEATURES, choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
-from ecgtune.training.schemas import SavedModel
+from ecgtune.training.schemas import ModelMetrics, SavedModel
 from ecgtune.utils import formatting
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, read_json
@@ -112,9 +112,9 @@ class Run(Predictor):
         self.model.to(choose_device(device))
 
     def __repr__(self) -> str:
-        accuracy = self.metrics["window"]["metrics"]["accuracy"]["value"]
+        accuracy = formatting.score(self.metrics["window"]["metrics"]["accuracy"]["value"])
         method = f"{self.metrics['method']} on {self.model.name}"
-        return f"Run({str(self.folder)!r}: {method}, {len(self.classes)} classes, test accuracy {accuracy:.3f})"
+        return f"Run({str(self.folder)!r}: {method}, {len(self.classes)} classes, test accuracy {accuracy})"
 
     def summary(self) -> str:
         split = self.metrics["split"]
@@ -334,6 +334,7 @@ def read_run(folder: Path) -> Run:
         method_from_table(saved["method"], str(file), saved["imports"])  # says what to import; the recipe cannot
     read_recipe(run)  # says so when the folder holds a pretraining
     metrics = run.read_metrics()
+    check_schema(metrics, ModelMetrics, str(run.metrics), RunError, ELSEWHERE)
     check_schema(saved, SavedModel, str(file), RunError, ELSEWHERE)
     if saved["classes"] != metrics["classes"]:
         raise RunError(f"{file} and {run.metrics} have different classes; the folder was put together from two runs")

@@ -182,9 +182,10 @@ def _same(first: NDArray | None, second: NDArray | None) -> bool:
 
 
 def _check_own_predictions(record: RunRecord) -> None:
-    stored = record.metrics["window"]["metrics"]["accuracy"]["value"]
-    found = record.scorer().values()["accuracy"]
-    if record.metrics["window"]["n"] != len(record.label) or abs(stored - found) > ACCURACY_TOLERANCE:
+    known = record.metrics["window"]["metrics"]["accuracy"]["value"]
+    stored, found = float("nan") if known is None else known, record.scorer().values()["accuracy"]
+    same = np.isclose(stored, found, rtol=0, atol=ACCURACY_TOLERANCE, equal_nan=True)
+    if record.metrics["window"]["n"] != len(record.label) or not same:
         raise RunError(
             f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over "
             f"{counted(len(record.label), 'window')}, but "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +30,7 @@ LARGEST = "argmax"
 class ThresholdFacts(TypedDict):
     """One threshold in a file, and how it was chosen."""
 
-    rule: str
+    rule: Annotated[str, rf"{'|'.join((*RULES, UNFITTED, MEAN, LARGEST))}|{SENSITIVITY}[0-9.]+"]
     value: NotRequired[Fraction]
 
 

@@ -90,10 +90,12 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, views of it. Raises OSError, ValueError or SafetensorError."""
     with open_file(path) as file:
         header = int.from_bytes(file.read(8), "little")
-    if header > _MOST_HEADER_BYTES:
-        raise ValueError(f"a header of {header} bytes; at most {_MOST_HEADER_BYTES} are read")
+        if header > _MOST_HEADER_BYTES:
+            raise ValueError(f"a header of {header} bytes; at most {_MOST_HEADER_BYTES} are read")
+        file.seek(0)
+        content = None if is_utf8(str(path)) else file.read()
     try:
-        return load_file(path) if is_utf8(str(path)) else load(path.read_bytes())
+        return load_file(path) if content is None else load(content)
     except KeyError as error:
         raise ValueError(f"numbers of type {error}") from None
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+#: Classes of a confusion matrix whose cells have numbers; in smaller ones nobody can read them.
+MOST_WRITTEN = 50
 BAR_METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
 #: Inches of the figure of a pretraining.
 WIDTH, ROW_HEIGHT = 8.8, 2.3
@@ -227,7 +229,7 @@ def write_confusion(
     def paint(figure: Figure) -> None:
         heading(figure, _name(title, 36))
         axes = _cells(figure, fraction, colour, len(runs))
-        for true in indices:
+        for true in indices if len(indices) <= MOST_WRITTEN else ():
             for predicted in indices:
                 number, percent = f"{counts[true, predicted]:,}", f"{fraction[true, predicted]:.1%}"
                 axes.text(float(predicted), true - 0.02, number, ha="center", va="bottom", fontsize=13 if few else 9)

@@ -152,6 +152,11 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
     check_format(file, content)
     check_schema(content, Results, str(file), RunError, ELSEWHERE)
     methods = [row for row in content["rows"] if row["kind"] == "method"]
+    if not methods:
+        raise RunError(f"{file} has no row of a method; {ELSEWHERE}")
+    named = [(folder / run).resolve() for row in methods for run in row["runs"]]
+    if len(set(named)) < len(named):
+        raise RunError(f"{file} names a run twice; {ELSEWHERE}")
     runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
     return Comparison(folder, content, runs)
 

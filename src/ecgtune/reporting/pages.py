@@ -22,8 +22,8 @@ from ecgtune.reporting.style import row_colours
 from ecgtune.reporting.tradeoffs import differing
 from ecgtune.utils import formatting
 from ecgtune.utils.drawings import is_drawing
-from ecgtune.utils.files import small_text
 from ecgtune.utils.formatting import flat
+from ecgtune.utils.stored import read_text
 from ecgtune.utils.text import printable
 
 if TYPE_CHECKING:
@@ -294,7 +294,9 @@ def inline_figure(folder: Path, name: str, alt: str, prefix: str | None = None) 
     """
     from markupsafe import Markup
 
-    text = small_text(folder / f"{name}.svg")
+    text = read_text(
+        folder / f"{name}.svg", "remove the folder of figures and rerun ecgtune report, which draws them again"
+    )
     text = text[text.index("<svg") :]
     text = _without(_without(text, "<!--", "-->"), "<metadata>", "</metadata>")
     if not is_drawing(text):

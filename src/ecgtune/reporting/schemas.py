@@ -170,7 +170,7 @@ class Stress(TypedDict):
     classes: list[str]
     data: StressData
     undisturbed: Scores
-    rows: Annotated[list[StressRow], 1, 10_000]
+    rows: Annotated[list[StressRow], 1, 200]
     not_tested: dict[str, str]
 
 

@@ -10,7 +10,8 @@ from ecgtune.reporting.figures import write_comparison_figures, write_pretrainin
 from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run, readable
 from ecgtune.reporting.pages import comparison_facts, pretraining_facts, render, run_facts
 from ecgtune.reporting.tables import table_csv, table_markdown
-from ecgtune.utils.files import replace_folder, small_text, write_json, write_text
+from ecgtune.utils.files import replace_folder, write_json, write_text
+from ecgtune.utils.stored import read_text
 
 CARD, REPORT = "README.md", "report.html"
 
@@ -83,7 +84,7 @@ def card_is_edited(folder: Path | str) -> bool:
         # with and without the float16 files, which may be exported later
         written = {_without_path(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
         try:
-            return file.is_file() and _without_path(small_text(file)) not in written
+            return file.is_file() and _without_path(read_text(file)) not in written
         except (OSError, ValueError):
             return True
 

@@ -17,6 +17,7 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.runtime.exported_file import check_sealed, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+from ecgtune.utils.files import open_file
 from ecgtune.utils.text import is_utf8, reason_of
 
 #: Names in the graph; a run with a novelty score has a second output.
@@ -49,7 +50,8 @@ class Model(Predictor):
         if exact:
             options.add_session_config_entry("session.x64quantprecision", "1")
         try:
-            model = str(path) if is_utf8(str(path)) else self.path.read_bytes()
+            with open_file(self.path) as file:
+                model = str(path) if is_utf8(str(path)) else file.read()
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes, one for each kind of failure
             raise ModelFileError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,20 @@ def predictions_text(
     return csv_text([header, *([row, *units, name, *true, *values] for row, units, name, true, values in columns)])
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv. Raises RunError, one line, if it is missing, empty, damaged or has another layout."""
-    rows = read_rows(path, _parsed)
+def read_predictions(path: Path, metrics: Mapping[str, Any] | None = None) -> Predictions:
+    """Read predictions.csv; `metrics` is metrics.json of its run.
+
+    Raises RunError, one line, if it is missing, empty, damaged, has another layout, or other classes or rows than the
+    data of the run.
+    """
+
+    def parse(row: dict[str, str]) -> dict[str, Any]:
+        found = _parsed(row)
+        if metrics is not None:
+            _check_own(row, found["row"], metrics)
+        return found
+
+    rows = read_rows(path, parse)
     if not rows:
         raise RunError(f"{path} has no rows; {ELSEWHERE}")
     units = {
@@ -96,6 +107,16 @@ def read_predictions(path: Path) -> Predictions:
         probability=np.array([row[PROBABILITY] for row in rows]),
         recording=units["recording"],
     )
+
+
+def _check_own(row: Mapping[str, str], number: int, metrics: Mapping[str, Any]) -> None:
+    """Raise ValueError for columns of other classes, or a row beyond the data of the run."""
+    task: Task = metrics.get("task", "binary")
+    found = [name for name in row if name.startswith(f"{PROBABILITY}_")]
+    if found != probability_names(metrics["classes"], task) or (LABEL in row) is (task == "multilabel"):
+        raise ValueError(f"its columns are not those of the classes {', '.join(metrics['classes'])} in metrics.json")
+    if number >= metrics["data"]["windows"]:
+        raise ValueError(f"row {number} is beyond the {metrics['data']['windows']} windows of the data")
 
 
 def _parsed(row: dict[str, str]) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text, stored_tables
-from ecgtune.training.schemas import LogRow, Metrics
+from ecgtune.training.schemas import MOST_TERMS, LogRow, Metrics
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import (
     FolderEntry,
@@ -179,7 +179,7 @@ def log_text(log: Sequence[Mapping[str, Any]]) -> str:
 def read_log(file: Path) -> list[dict[str, Any]]:
     """Return the epochs of a log.jsonl. Raises RunError."""
     rows = read_json_lines(file, list[LogRow])
-    check_schema(rows, list[dict[str, float | None]], str(file), RunError, ELSEWHERE)
+    check_schema(rows, list[Annotated[dict[str, float | None], 1, MOST_TERMS]], str(file), RunError, ELSEWHERE)
     return rows
 
 

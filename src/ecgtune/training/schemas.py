@@ -12,6 +12,10 @@ from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
 from ecgtune.utils.schema import Count, Fraction, Positive
 
+#: Classes or labels of a run: a figure has a row for each.
+MOST_CLASSES = 1000
+#: Methods of a comparison, and runs of each; terms of a log, each of which a report draws.
+MOST_RUNS, MOST_TERMS = 1000, 100
 Rate = Annotated[float, LOWEST_RATE, HIGHEST_RATE]
 
 
@@ -19,15 +23,32 @@ class Score(TypedDict):
     """A metric with its interval."""
 
     value: float | None
-    ci_low: NotRequired[float | None]
-    ci_high: NotRequired[float | None]
+    ci_low: float | None
+    ci_high: float | None
 
 
 class Level(TypedDict):
-    """Scores per window, recording or group."""
+    """Scores per window, recording or group. Of several labels each has a matrix of its own."""
 
     n: Count
-    metrics: dict[str, Score]
+    metrics: Annotated[dict[str, Score], "accuracy", "f1", "auroc"]
+    confusion: NotRequired[Annotated[list[Annotated[list[Count], 1, MOST_CLASSES]], 1, MOST_CLASSES]]
+    labels: NotRequired[Annotated[dict[str, dict[str, Any]], 1, MOST_CLASSES]]
+    of: NotRequired[str]
+
+
+class NoLevel(TypedDict):
+    """Why there are no scores per recording or group."""
+
+    reason: str
+
+
+class Recorded(TypedDict):
+    """What recordings went through before they were cut; `data.signal.path` checks it where it is used."""
+
+    band: NotRequired[Annotated[list[Positive], 2, 2] | None]
+    mains: NotRequired[Positive | None]
+    zscore: NotRequired[bool]
 
 
 class Data(TypedDict):
@@ -38,7 +59,15 @@ class Data(TypedDict):
     windows: Count
     sampling_rate: Rate
     samples: Count
-    leads: list[str]
+    leads: Annotated[list[str], 1, 1000]
+    signal_path: Recorded | None
+
+
+class PartFacts(TypedDict):
+    """Size of the training, validation or test split."""
+
+    windows: Count
+    groups: Count | None
 
 
 class SplitFacts(TypedDict):
@@ -47,16 +76,62 @@ class SplitFacts(TypedDict):
     unit: str
     origin: str
     warnings: list[str]
+    counts: Annotated[dict[str, PartFacts], "train", "val", "test"]
+
+
+class Parameters(TypedDict):
+    """Weights of a model, and the fraction of them that trained."""
+
+    trainable: Count
+    total: Count
+    trainable_fraction: Fraction | None
+
+
+class PresetFacts(TypedDict):
+    """In what a recipe differs from the bundled one of its name."""
+
+    changes: list[str]
+    epochs: Count
+    preset_epochs: Count
+
+
+class CalibrationSummary(TypedDict):
+    """What was fitted, and measures before and after it."""
+
+    sentence: str
+    before: dict[str, float | None]
+    after: dict[str, float | None] | None
+
+
+class EvaluationFacts(TypedDict):
+    """Settings of the evaluation."""
+
+    recording: NotRequired[Literal["mean", "maximum"]]
+    f1_over: NotRequired[list[str] | None]
 
 
 class TrainingFacts(TypedDict):
-    """The training of a run; null where nothing was trained, in the majority baseline."""
+    """The training of a run; null where nothing was trained, in the majority baseline, which has no precision."""
 
     epochs: Count | None
     best_epoch: Count | None
     seconds: float | None
     learning_rate: float | None
     precision: NotRequired[str]
+
+
+class FineTuningFacts(TrainingFacts):
+    """The training of a fine-tuning."""
+
+    seconds_per_epoch: float | None
+    peak_memory_bytes: Count | None
+    file_bytes: Count | None
+
+
+class ModelFacts(TypedDict):
+    """What predictions need of the training of a run with a model."""
+
+    precision: str
 
 
 class Metrics(TypedDict):
@@ -68,12 +143,25 @@ class Metrics(TypedDict):
     model: str
     method: str
     weights: str
-    classes: list[str]
+    classes: Annotated[list[str], 1, MOST_CLASSES]
     data: Data
     split: SplitFacts
-    training: TrainingFacts
+    parameters: Parameters
+    training: FineTuningFacts
+    threshold: LabelThresholds | ThresholdFacts
     window: Level
-    evaluation: NotRequired[dict[str, Any]]
+    group: Level | NoLevel
+    task: NotRequired[Literal["binary", "multiclass", "multilabel"]]
+    evaluation: NotRequired[EvaluationFacts]
+    preset: NotRequired[PresetFacts]
+    calibration: NotRequired[CalibrationSummary]
+    imports: NotRequired[list[str]]
+
+
+class ModelMetrics(TypedDict):
+    """What metrics.json of a run with a model has beside `Metrics`."""
+
+    training: ModelFacts
 
 
 class PretrainingMetrics(TypedDict):
@@ -228,16 +316,27 @@ class Row(TypedDict):
 
     method: str
     kind: Literal["method", "baseline"]
-    runs: list[str]
+    runs: Annotated[list[str], 1, MOST_RUNS]
+
+
+class Recommended(TypedDict):
+    """The method to take, and its run that the report shows."""
+
+    metric: str
+    margin: float
+    best: str
+    take: str
+    run: str
 
 
 class Results(TypedDict):
     """results.json of a comparison."""
 
     format: int
-    rows: list[Row]
+    rows: Annotated[list[Row], 1, MOST_RUNS]
     split: SplitFacts
     history: NotRequired[list[Count]]
+    recommendation: NotRequired[Recommended | None]
 
 
 class SweepMethod(TypedDict):

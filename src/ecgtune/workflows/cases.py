@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.deployment.run import Run, read_run
-from ecgtune.errors import EcgtuneError
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.evaluation.cases import Case, choose_cases
 from ecgtune.evaluation.external import Measured
 from ecgtune.io.again import read_again
@@ -25,7 +25,7 @@ from ecgtune.reporting.writing import REPORT, write_run_report
 from ecgtune.training.predictions import Predictions, read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import replace_folder, write_json, write_text
-from ecgtune.utils.formatting import score
+from ecgtune.utils.formatting import counted, score
 from ecgtune.workflows.explain import occluded
 
 #: Windows of each kind.
@@ -90,7 +90,10 @@ def add_cases(folder: Path, dataset: Dataset, *, device: str = "auto") -> None:
 
 def _write_pictures(run: Run, dataset: Dataset, each: int, device: str) -> None:
     run.to(device)
-    test = read_predictions(RunFolder(run.folder).predictions).of("test")
+    test = read_predictions(RunFolder(run.folder).predictions, run.metrics).of("test")
+    if len(dataset) != run.metrics["data"]["windows"]:
+        windows = counted(len(dataset), "window")
+        raise RunError(f"{run.folder}: its data have {windows}, but those of metrics.json have another number")
     chosen = choose_cases(Measured(test.label, test.probability, test.group), run.decision, each)
     effort = _effort(run, dataset, len(chosen))
 

@@ -10,7 +10,6 @@ from typing import Any
 from ecgtune.config.commands import CompareSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split, draw_split
-from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.methods.audits import forward_cost
 from ecgtune.recipes.comparison import MAJORITY, as_variants, check_variants, encoder_pairs
@@ -76,7 +75,8 @@ def _compare(
     folder: Path,
     wait: bool,
 ) -> dict[str, Any]:
-    first = variants[0]
+    first, file = variants[0], folder / "results.json"
+    earlier = read_result(file, Results) if file.is_file() else None
     split = draw_split(dataset, first.data)
     records = _run_all(dataset, split, variants_of(variants, settings.baselines), folder, settings.seeds, wait)
     if settings.baselines:
@@ -96,7 +96,7 @@ def _compare(
         "weights": ", ".join(dict.fromkeys(metrics["weights"] for metrics in own)),
         **({"imports": files} if (files := imported_files(own)) else {}),
         **compare_runs(records, reference=reference, pairs=encoder_pairs(variants)),
-        "history": _history(folder, [record.folder for record in records]),
+        "history": _history(earlier, [record.folder for record in records]),
     }
     add_cases(folder / shown_run(results), dataset, device=first.trainer.device)
     write_comparison(folder, results)
@@ -153,26 +153,25 @@ def _run_all(
     return records
 
 
-def _history(folder: Path, runs: list[str]) -> list[int]:
+def _history(earlier: dict[str, Any] | None, runs: list[str]) -> list[int]:
     """Numbers of runs for which results were computed in this folder, the present ones last."""
-    try:
-        earlier = read_result(folder / "results.json", Results)
-        before = [run for row in earlier["rows"] for run in row["runs"]]
-        history = earlier.get("history", [len(before)])
-    except RunError:  # none yet
+    if earlier is None:
         return [len(runs)]
+    before = [run for row in earlier["rows"] for run in row["runs"]]
+    history = earlier.get("history", [len(before)])
     return history if set(before) == set(runs) else [*history, len(runs)]
 
 
 def _record(run: RunFolder, name: str, title: str, kind: str, seed: int, folder: Path) -> RunRecord:
-    test = read_predictions(run.predictions).of("test")
+    metrics = run.read_metrics()
+    test = read_predictions(run.predictions, metrics).of("test")
     return RunRecord(
         name=name,
         title=title,
         kind=kind,
         seed=seed,
         folder=run.path.relative_to(folder).as_posix(),
-        metrics=run.read_metrics(),
+        metrics=metrics,
         label=test.label,
         probability=test.probability,
         group=test.group,

@@ -14,6 +14,7 @@ from ecgtune.config.commands import ESTIMATE, EvaluateSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import Task
+from ecgtune.deployment.run import Run
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.coverage import measured_certainty
@@ -130,9 +131,8 @@ def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | Non
 
     With them the recordings of the test windows, where a patient may have several.
     """
-    folder = getattr(run, "folder", None)
-    if folder is not None:
-        found = read_predictions(RunFolder(folder).predictions)
+    if isinstance(run, Run):
+        found = read_predictions(RunFolder(run.folder).predictions, run.metrics)
         own = {side: found.of(split) for side, split in SPLITS.items()}
         measured = {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
         return measured, own["internal"].recording

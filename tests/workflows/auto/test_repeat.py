@@ -10,9 +10,10 @@ from helpers.auto import FINGERPRINT
 
 FOUND = FINGERPRINT | {"reading": {"kind": "windows", "path": "/here/windows.csv", "positive": None}}
 
+ENTRY = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9}
 TESTED = {
     "runs": ["model"],
-    "window": {"n": 9, "metrics": {"auroc": {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9}}},
+    "window": {"n": 9, "metrics": dict.fromkeys(("accuracy", "f1", "auroc"), ENTRY)},
     "group": {"reason": "no groups"},
     "threshold": {"value": 0.5, "rule": "fixed"},
 }

@@ -333,7 +333,10 @@ def tested(places: Iterable[Path], material: Material) -> dict[str, Any]:
     metrics = [RunFolder(folder).read_metrics() for folder in folders]
     if len(folders) == 1:
         return {"runs": names, **{key: metrics[0][key] for key in ("window", "group", "threshold")}}
-    predictions = [read_predictions(RunFolder(folder).predictions).of("test") for folder in folders]
+    predictions = [
+        read_predictions(RunFolder(folder).predictions, own).of("test")
+        for folder, own in zip(folders, metrics, strict=True)
+    ]
     decision = mean_decision([Decision.from_dict(one["threshold"]) for one in metrics])
     first, dataset = predictions[0], material.dataset
     probability = np.mean([one.probability for one in predictions], axis=0)

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.config.commands import ExportSettings
-from ecgtune.errors import EcgtuneError
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.evaluation.notes import size_notes
 from ecgtune.reporting.auto import write_auto, write_auto_report
 from ecgtune.reporting.folders import readable
 from ecgtune.reporting.wording import decision_sentence
-from ecgtune.training.run_folder import RunFolder, read_result
+from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.stored import REMOVE, read_json
+from ecgtune.utils.schema import check_schema
+from ecgtune.utils.stored import ELSEWHERE, REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import MODEL, read_tested
 from ecgtune.workflows.auto.curve import probe_curve
@@ -89,7 +90,9 @@ def _facts(
     found, test, results = read_fingerprint(out), read_tested(out), read_results(out)
     curve = read_json(out / CURVE, Curve, REMOVE)
     folders = [out / name for name in test["runs"]]
-    every = [read_result(RunFolder(folder).metrics, TestedMetrics) for folder in folders]
+    every = [RunFolder(folder).read_metrics() for folder in folders]
+    for folder, metrics in zip(folders, every, strict=True):
+        check_schema(metrics, TestedMetrics, str(RunFolder(folder).metrics), RunError, ELSEWHERE)
     metrics = every[0]
     level = test["group"] if "metrics" in test["group"] else test["window"]
     unit = test["group"].get("of", "window") if "metrics" in test["group"] else "window"

@@ -8,7 +8,7 @@ from ecgtune.config.auto import LONGEST, MOST_FOLDS
 from ecgtune.config.base import LARGEST_SEED
 from ecgtune.config.optimisation import MOST
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
-from ecgtune.training.schemas import Level, Metrics, Score
+from ecgtune.training.schemas import CalibrationSummary, Level, NoLevel
 from ecgtune.utils.schema import Count, Fraction, Positive
 
 #: Remedy for what other files of the folder were made with.
@@ -234,19 +234,12 @@ class NotPooled(TypedDict):
     reason: str
 
 
-class TestLevel(Level):
-    """Scores per window, recording or group, the one that is told among them."""
-
-    metrics: Annotated[dict[str, Score], "auroc"]
-    of: NotRequired[str]
-
-
 class Tested(TypedDict):
     """test.json."""
 
     runs: Annotated[list[Annotated[str, r"model(-\d+)?"]], 1, MOST]
-    window: TestLevel
-    group: TestLevel | NotPooled
+    window: Level
+    group: Level | NoLevel
     threshold: LabelThresholds | ThresholdFacts
 
 
@@ -280,22 +273,7 @@ class Curve(TypedDict):
     extrapolated: list[FurtherPoint]
 
 
-class CalibrationSentence(TypedDict):
-    """The part of metrics.json about calibration."""
+class TestedMetrics(TypedDict):
+    """What metrics.json of a tested training has beside `Metrics`."""
 
-    sentence: str
-
-
-class Parameters(TypedDict):
-    """Weights of a model."""
-
-    trainable: Count
-    total: Count
-
-
-class TestedMetrics(Metrics):
-    """metrics.json of a tested training."""
-
-    calibration: CalibrationSentence
-    parameters: Parameters
-    threshold: LabelThresholds | ThresholdFacts
+    calibration: CalibrationSummary

@@ -19,6 +19,7 @@ from ecgtune.reporting.sweep import write_sweep
 from ecgtune.utils.files import check_space, temporary_folder
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.text import is_utf8
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import check_dataset, summarise
 from ecgtune.workflows.run import space, work
@@ -60,6 +61,8 @@ def sweep(
     if settings.backend == "ray":
         load_ray()
     check_seed(seed)
+    if not is_utf8(str(out)):
+        raise SettingError(f"{out}: its name is no UTF-8, which sqlite cannot open; choose another folder with --out")
     folder = SweepFolder(Path(out))
     with exclusive(folder.path, command_line(), result="sweep.json", wait=wait):
         split = draw_split(dataset, next(iter(variants.values())).recipe.data)
