@@ -130,6 +130,17 @@ def test_folds_without_time_leave_a_choice_among_those_with_the_most(tmp_path):
     assert found["runs"] == [f"do/{only.name}/final"]
 
 
+def test_a_candidate_of_more_folds_than_the_probe_is_compared_on_those_of_the_probe(tmp_path):
+    given = material(rounds=5)
+    trials = [trial for one in (("probe", 2.0), ("lora", 0.2)) for trial in candidate(tmp_path, given, *one)]
+    kept = [trial for trial in trials if trial["method"] == "lora" or trial["round"] == 0]
+    write_json(tmp_path / "do" / "results.json", results(kept))
+    found = read_candidates(tmp_path, given)
+    assert {one.result["method"] for one, _ in found} == {"probe", "lora"}
+    assert all(np.array_equal(rows, given.split(0).val) for _, rows in found)
+    assert chosen(found, validation_of(given, found[0][1]))["chosen"].startswith("probe")
+
+
 def test_a_planted_test_split_does_not_change_the_choice(tmp_path):
     given = material()
     before = choice(tmp_path, given, ("probe", 1.0), ("lora", 1.5))

@@ -124,7 +124,10 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
 
 
 def read_candidates(out: Path, material: Material) -> list[tuple[Candidate, NDArray[np.int64]]]:
-    """The candidates that validate the most development windows, with the rows of these."""
+    """The candidates that validate what the probe does, which is all development windows where there was time.
+
+    With the rows of these windows. Of a candidate with more rounds, those of the probe count.
+    """
     results = read_results(out)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for trial in results["trials"]:
@@ -132,13 +135,13 @@ def read_candidates(out: Path, material: Material) -> list[tuple[Candidate, NDAr
             by_name.setdefault(trial["name"], []).append(trial)
     if not by_name:
         raise RunError(f"{out / FOLDER} has no finished candidate; give a larger --budget")
-    # Without time for all rounds, those of the candidates that have the most of them.
-    wanted = max(({one["round"] for one in trials} for trials in by_name.values()), key=len)
+    probes = [trials for trials in by_name.values() if trials[0]["method"] == PROBE]
+    wanted = max(({one["round"] for one in trials} for trials in probes or by_name.values()), key=len)
     found = []
     for name, trials in by_name.items():
-        if {one["round"] for one in trials} != wanted:
+        if not {one["round"] for one in trials} >= wanted:
             continue
-        folders = [f"{FOLDER}/{name}/round-{trial['round']}" for trial in sorted(trials, key=lambda one: one["round"])]
+        folders = [f"{FOLDER}/{name}/round-{number}" for number in sorted(wanted)]
         rows, copies = _copies([read_validation(out / folder, material.dataset) for folder in folders])
         found.append((Candidate(name, trials[0], tuple(folders), copies), rows))
     return found

@@ -18,7 +18,7 @@ from ecgtune.utils.text import shown
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan, begin
 from ecgtune.workflows.auto.schemas import DoneFile
-from ecgtune.workflows.auto.trainings import LATE, Trainings
+from ecgtune.workflows.auto.trainings import LATE, OVERHEAD, Trainings
 from ecgtune.workflows.auto.trial import PROBE, name_of
 
 RESULTS = "results.json"
@@ -162,9 +162,15 @@ def _larger_probe(trainings: Trainings, trials: list[dict[str, Any]], encoder: s
     whole = {trial["round"] for trial in probes if trial["windows"] is None and trial.get("ended") is False}
     if len(whole) == rounds:
         return []
-    others = sum(trainings.least(method, encoder) for method in trainings.plan.training.methods)
-    seconds = _PROBE * max(0.0, trainings.budget.left - trainings.reserve - others)
-    stage, each = f"larger probe of {trainings.plan.budget.seconds:g} s", seconds / math.ceil(rounds / trainings.jobs)
+    plan = trainings.plan
+    others = sum(trainings.least(method, encoder) for method in plan.training.methods)
+    needed = rounds * (trainings.whole(PROBE, encoder) + OVERHEAD)
+    seconds = _PROBE * (trainings.budget.left - trainings.reserve - others)
+    if needed <= plan.budget.probe * plan.budget.seconds:  # also where a short budget has no time but for what follows
+        seconds = max(seconds, needed)
+    if seconds <= 0:
+        return []
+    stage, each = f"larger probe of {plan.budget.seconds:g} s", seconds / math.ceil(rounds / trainings.jobs)
     return trainings.run([trainings.planned(stage, PROBE, encoder, each, rounds)])
 
 

@@ -314,8 +314,8 @@ class Trainings:
         """Whether there is time for the job, which gets what is left where that is less than it asks for.
 
         The time of a small training of each measured method that has none yet is kept; the first answer does not wait
-        for their measurement. The first training of a method may also use what is kept for the steps that follow,
-        beyond their fraction of the budget.
+        for their measurement. A probe, and the first training of another method, may also use what is kept for the
+        steps that follow, but for a fifth of the budget.
         """
         if (folder / RESULT).is_file():
             return True
@@ -324,8 +324,8 @@ class Trainings:
         others = (method for method in untrained - {job["method"]} if self.is_measured(method, job["encoder"]))
         kept = sum(self.least(method, job["encoder"]) for method in others)
         left = self.budget.left - self.reserve - kept
-        if job["method"] in untrained:
-            small = self.least(job["method"], job["encoder"])
+        if job["method"] in untrained or job["method"] == PROBE:
+            small = self.least(job["method"], job["encoder"]) if job["method"] in untrained else job["seconds"]
             starts = self.budget.left - _LEAST_KEPT * self.plan.budget.seconds >= small
             left = max(left, small)
         else:
