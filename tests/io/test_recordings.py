@@ -241,7 +241,6 @@ def test_amplitudes_that_no_ecg_has_are_told(tmp_path, caplog):
     path = write_recordings(tmp_path / "p.npz", [beats(5, 300, seed) for seed in (1, 2)], ["a", "b"], sampling_rate=300)
     read_recordings(path, sampling_rate=100.0, options=ReadOptions(unit="V"))
     assert "2 of 2 recordings: the median absolute amplitude is above 20 mV" in caplog.text
-    assert "lead II has samples beyond 1 V" in caplog.text
     (tmp_path / "records").mkdir()
     for name in ("a", "b"):
         write_wfdb(tmp_path / "records", 10 * digital(samples=3000), name=name, adc_gain=[1e-3] * 3)

@@ -35,10 +35,9 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import (
     between_gaps,
     constant_fraction,
+    doubted_amplitude,
     extreme_fraction,
     fill_gaps,
-    implausible_amplitude,
-    impossible_samples,
 )
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
@@ -224,11 +223,6 @@ def _log_notes(notes: Counter[str], total: int) -> None:
         logger.warning("%d of %d recordings: %s", count, total, note)
 
 
-def _amplitude_doubts(millivolts: NDArray[Any], leads: tuple[str, ...]) -> list[str]:
-    findings = (implausible_amplitude(millivolts), impossible_samples(millivolts, leads))
-    return [f"{finding}; check the unit (--unit)" for finding in findings if finding]
-
-
 def _find_pool(path: Path, options: ReadOptions) -> _Pool:
     """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
     if path.is_dir():
@@ -327,7 +321,8 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
             scaled, step = _scaled(signal)
             millivolts.append(step * factor)
             if unit is not None and not pool.recordings:  # the notes of recordings have it
-                doubts.update(_amplitude_doubts(signal * factor, pool.leads))
+                finding = doubted_amplitude(signal * factor, pool.leads)
+                doubts.update([f"{finding}; check the unit (--unit)"] if finding else [])
             values = resample(scaled, rate, sampling_rate, resampling)
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
             file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other

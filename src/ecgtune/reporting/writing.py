@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ecgtune.errors import RunError
 from ecgtune.reporting.figures import write_comparison_figures, write_pretraining_figures, write_run_figures
 from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run, readable
 from ecgtune.reporting.pages import comparison_facts, pretraining_facts, render, run_facts
@@ -85,7 +86,7 @@ def card_is_edited(folder: Path | str) -> bool:
         written = {_without_path(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
         try:
             return file.is_file() and _without_path(read_text(file)) not in written
-        except (OSError, ValueError):
+        except RunError:
             return True
 
 

@@ -278,5 +278,4 @@ def test_a_lead_beyond_1_v_is_named_whatever_the_median_is(tmp_path):
     values = digital(samples=2000) / 1000
     values[1] *= 1e17
     notes = read(written(tmp_path, ".npz", values), **ANSWERS | {"unit": "mV"}).notes
-    assert [note for note in notes if "above 20 mV" in note]
     assert [note for note in notes if note.startswith(f"lead {LEADS[1]} has samples beyond 1 V")]

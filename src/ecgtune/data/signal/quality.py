@@ -127,6 +127,13 @@ def impossible_samples(signal: NDArray[np.floating], leads: Sequence[str]) -> st
     )
 
 
+def doubted_amplitude(signal: NDArray[np.floating], leads: Sequence[str]) -> str | None:
+    """The finding of `implausible_amplitude` or `impossible_samples`: of the last where it is that of a few leads."""
+    peaks = np.fmax.reduce(np.abs(signal), axis=1, initial=0)
+    lead = impossible_samples(signal, leads)
+    return lead if lead and np.median(peaks) <= MOST_MILLIVOLTS else implausible_amplitude(signal) or lead
+
+
 def constant_fraction(lead: NDArray[Any], shortest: int) -> float:
     """Return the fraction of samples in runs of at least `shortest` equal values."""
     edges = np.flatnonzero(np.concatenate([[True], lead[1:] != lead[:-1], [True]]))

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ecgtune.data.signal.quality import implausible_amplitude, impossible_samples
+from ecgtune.data.signal.quality import doubted_amplitude
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors, time_span
 from ecgtune.io.readers.clinical import SCP, XML
@@ -94,8 +94,8 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
         signal = recording.signal
         if (options.start, options.stop) == (None, None) and not np.isfinite(signal).any():
             raise DataError(f"{path}: no sample of any lead is a number; the file is damaged")
-        findings = (implausible_amplitude(signal), impossible_samples(signal, recording.leads))
-        for finding in filter(None, findings):  # notes of their own, because equal ones are counted together
+        finding = doubted_amplitude(signal, recording.leads)
+        if finding:  # a note of its own, because equal ones are counted together
             notes = (*notes, f"{finding}; check the unit {', '.join(remarks.units) or 'of the file'}")
         return replace(recording, notes=notes)
 
