@@ -61,6 +61,13 @@ def test_the_level_of_the_logger_hides_the_bar_and_its_notes(level, shown, told,
     assert (caplog.messages == ["a note"]) is told
 
 
+def test_a_note_escapes_text_of_files(caplog):
+    caplog.set_level(logging.INFO, "ecgtune")
+    with ProgressBar() as bar:
+        bar.note("caf\udce9: \x1b[2J")
+    assert caplog.messages == [r"caf\udce9: \x1b[2J"]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "cost"),
     [("full", {}, 3.0), ("lora", {}, 2.0), ("probe", {}, 0.1), ("side", {}, 0.1), ("side", {"augmented_copies": 0}, 1)],

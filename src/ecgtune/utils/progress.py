@@ -82,6 +82,6 @@ class ProgressBar:
         self._bar.update(self._task, description=printable(text))
 
     def note(self, text: str) -> None:
-        """Log a line, unless it is empty."""
+        """Log a line, with text of files escaped, unless it is empty."""
         if text and self._shown:
-            LOGGER.info(text)
+            LOGGER.info("%s", printable(" ".join(text.splitlines())))
