@@ -67,6 +67,11 @@ def test_a_larger_budget_keeps_what_was_trained_with_a_smaller_one(out):
     assert names >= {trial["name"] for trial in before["trials"]}
 
 
+def test_a_budget_that_is_nearly_spent_gives_results_that_can_be_read(out):
+    write_json(out / "spent.json", {"seconds": 1795.0})
+    assert done(out)["trials"] == module.read_results(out)["trials"]
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_the_time_of_a_round_is_that_of_its_trainings_one_after_the_other_in_each_process(jobs, out, monkeypatch):
     monkeypatch.setattr(trainings.Trainings, "_run_apart", trainings.Trainings._run_here)

@@ -56,7 +56,8 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         seconds = fraction * plan.budget.seconds * scale
         if last:
             trainings.last = 0.0
-            seconds = trainings.last = _LAST * (budget.left - trainings.reserve) / (1 + trainings.final_fraction)
+            left = max(0.0, budget.left - trainings.reserve)
+            seconds = trainings.last = _LAST * left / (1 + trainings.final_fraction)
         each = seconds / math.ceil(len(alive) * rounds / jobs)
         stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
         wanted = []
