@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -53,17 +54,23 @@ def test_another_process_keeps_the_folder_until_it_is_killed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_second_process_waits_until_the_first_is_gone(tmp_path, caplog):
-    caplog.set_level(logging.INFO, "ecgtune")
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+@contextmanager
+def killed_soon(code, path):
+    """Another process that holds a lock on `path` for a second, and the timer that kills it."""
+    command = [sys.executable, "-c", code, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
         kill = threading.Timer(1.0, other.send_signal, [signal.SIGKILL])
         kill.start()
-        with exclusive(tmp_path / "run", "mine", wait=True):
-            assert kill.finished.is_set()
-            assert json.loads((tmp_path / "run" / OWNER).read_text())["process"] == os.getpid()
+        yield other, kill
+
+
+def test_a_second_process_waits_until_the_first_is_gone(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "ecgtune")
+    with killed_soon(HOLD, tmp_path / "run") as (other, kill), exclusive(tmp_path / "run", "mine", wait=True):
+        assert kill.finished.is_set()
+        assert json.loads((tmp_path / "run" / OWNER).read_text())["process"] == os.getpid()
     (line,) = caplog.messages
     assert f"run is in use by process {other.pid} on" in line
     assert line.endswith("; waiting for it")
@@ -72,14 +79,8 @@ def test_a_second_process_waits_until_the_first_is_gone(tmp_path, caplog):
 
 def test_one_process_writes_a_file_at_a_time(tmp_path):
     code = HOLD.replace("exclusive", "one_writer")
-    command = [sys.executable, "-c", code, str(tmp_path / "model.onnx")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "locked\n"
-        kill = threading.Timer(1.0, other.send_signal, [signal.SIGKILL])
-        kill.start()
-        with one_writer(tmp_path / "model.onnx", "mine"):
-            assert kill.finished.is_set()
+    with killed_soon(code, tmp_path / "model.onnx") as (_, kill), one_writer(tmp_path / "model.onnx", "mine"):
+        assert kill.finished.is_set()
     assert not list(tmp_path.iterdir())
 
 
