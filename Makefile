@@ -67,7 +67,7 @@ oldest:  ## Tests with the oldest allowed versions, in an environment of their o
 	$(PYTHON) -m venv $(OLDEST)
 	mkdir -p build && $(PYTHON) packaging/oldest.py > build/oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints.txt --requirement build/oldest.txt \
-		torch pytest hypothesis httpx pyedflib tomlkit scikit-learn pandas
+		torch pytest pytest-timeout hypothesis httpx pyedflib tomlkit scikit-learn pandas
 	$(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
 

@@ -180,16 +180,19 @@ def test_damaged_files_give_a_recording_or_a_sentence(tmp_path):
 @pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_hostile_recordings_give_a_recording_or_a_sentence(tmp_path, every):
     hostile = dict(list(RECORDINGS.items())[::every])
-    requests = []
-    for number, write in enumerate(hostile.values()):
+    requests = {}
+    for number, (name, write) in enumerate(hostile.items()):
         (tmp_path / str(number)).mkdir()
-        requests.append(request(write(tmp_path / str(number)), STATED))
+        asked = request(write(tmp_path / str(number)), STATED)
+        # A browser hands the page the content of files; nobody can choose a pipe.
+        if all(Path(file).is_file() for file in asked["files"]):
+            requests[name] = asked
     read = 0
-    for name, page in zip(hostile, answers(tmp_path, requests), strict=True):
+    for name, page in zip(requests, answers(tmp_path, list(requests.values())), strict=True):
         read += "error" not in page
         assert re.fullmatch(r"[^\n]{10,600}[.]", page.get("error", "It is a recording.")), (name, page)
         assert "error" in page or 0 < page["rate"] < np.inf, name
-    assert read < len(hostile) / 2
+    assert read < len(requests) / 2
 
 
 def test_files_of_every_format_are_read_as_python_reads_them(tmp_path):

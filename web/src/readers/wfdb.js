@@ -13,6 +13,7 @@ import { leadsOfOneRate, wantedLeads } from "./leads.js";
 import { BITS, INVALID, steps } from "./wfdb-samples.js";
 
 const HEADER_BYTES = 1 << 20;
+const MOST_DIGITS = 15; // of a whole number: what a Number holds exactly
 const USUAL_GAIN = 200; // steps per unit, of a header that states none, or 0
 const FORMAT = /^(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?$/;
 const GAIN = /^(-?\d*\.?\d*(?:e[+-]?\d+)?)(?:\((-?\d+)\))?$/;
@@ -82,6 +83,14 @@ function lines(file) {
   return found;
 }
 
+/** A whole number of the header. */
+function whole(text) {
+  if (text.length > MOST_DIGITS) {
+    throw new ReadError(`${shown(text)} is a number of ${text.length} digits; the header is damaged.`);
+  }
+  return Number(text);
+}
+
 function readHeader(file) {
   const [first, ...rest] = lines(file);
   const [name, count = "", rateText = "", framesText = "0"] = first.split(/\s+/);
@@ -96,11 +105,12 @@ function readHeader(file) {
       `The first line of the header, ${shown(first)}, is no “name 12 500 5000” (channels, Hz, samples).`,
     );
   }
+  const promised = whole(count);
   const channels = rest.map(channelOf);
-  if (!channels.length || Number(count) !== channels.length) {
-    throw new ReadError(`The header promises ${count} channels, but describes ${channels.length}; it is damaged.`);
+  if (!channels.length || promised !== channels.length) {
+    throw new ReadError(`The header promises ${promised} channels, but describes ${channels.length}; it is damaged.`);
   }
-  return { frameRate, frames: Number(framesText), channels };
+  return { frameRate, frames: whole(framesText), channels };
 }
 
 function channelOf(line) {
@@ -113,13 +123,13 @@ function channelOf(line) {
     throw new ReadError(`The line ${shown(line)} of the header describes no channel; it is damaged.`);
   if (!(samples[1] in BITS)) {
     throw new ReadError(
-      `The samples are in the format ${samples[1]}; this page reads the formats ${Object.keys(BITS).join(", ")}.`,
+      `The samples are in the format ${shown(samples[1])}; this page reads the formats ${Object.keys(BITS).join(", ")}.`,
     );
   }
   const numbers = []; // resolution, zero, first value, checksum and block size; all may be missing
   let [name, found] = [rest, null];
   while (numbers.length < 5 && (found = /^(-?\d+|-)(\s+|$)/.exec(name))) {
-    numbers.push(found[1] === "-" ? 0 : Number(found[1]));
+    numbers.push(found[1] === "-" ? 0 : whole(found[1]));
     name = name.slice(found[0].length);
   }
   const [, zero = 0, first = 0, checksum = 0] = numbers;
@@ -127,11 +137,11 @@ function channelOf(line) {
   const channel = {
     file: last(file),
     format: samples[1],
-    perFrame: Number(samples[2] ?? 1),
-    skew: Number(samples[3] ?? 0),
-    offset: Number(samples[4] ?? 0),
+    perFrame: whole(samples[2] ?? "1"),
+    skew: whole(samples[3] ?? "0"),
+    offset: whole(samples[4] ?? "0"),
     gain: steps || USUAL_GAIN,
-    baseline: gain[2] === undefined ? zero : Number(gain[2]),
+    baseline: gain[2] === undefined ? zero : whole(gain[2]),
     first,
     unit: unit || null,
     checksum,
