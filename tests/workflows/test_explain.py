@@ -51,6 +51,14 @@ def test_class_and_window_are_those_asked_for(trained, tmp_path):
         ecgtune.explain(trained / "run", trained / "new.csv", ecgtune.ExplainSettings(window=9), reading, out="x.svg")
 
 
+def test_an_amplitude_that_no_ecg_has_is_told(trained, tmp_path, capsys):
+    command = ("explain", trained / "run", trained / "new.csv", "--sampling-rate", 100, "--out", tmp_path / "x.svg")
+    run(*command, "--unit", "mV")
+    assert "note:" not in capsys.readouterr().out
+    run(*command, "--unit", "V")
+    assert re.search(r"^note: new.csv: 3 windows with samples beyond 1 V, which no ECG has", capsys.readouterr().out, re.M)
+
+
 def test_what_is_refused(trained, tmp_path, capsys):
     out = tmp_path / "x.svg"
     new = (trained / "run", trained / "new.csv", "--sampling-rate", 100, "--out", out)

@@ -64,4 +64,5 @@ def explain(
 
     data = header if header.exists() else file
     found = ecgtune.explain(run, data, ExplainSettings(**given(settings)), PredictSettings(**given(reading)), out=out)
+    say(*(f"note: {text}" for text in found.notes))
     say(*found.sentences(), f"picture: {out}")

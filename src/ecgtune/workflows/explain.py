@@ -34,6 +34,7 @@ class Explanation:
 
     values: (leads, samples) of the window, by `settings.by`: fall of the log-odds, attributions, or attention.
     stretches: all of them, the largest value first.
+    notes: what the reader says of the file, such as an implausible amplitude.
     """
 
     file: Path
@@ -45,6 +46,7 @@ class Explanation:
     settings: ExplainSettings
     values: NDArray[np.float64]
     stretches: tuple[Stretch, ...]
+    notes: tuple[str, ...]
 
     def sentences(self) -> list[str]:
         """Sentences for the terminal."""
@@ -108,6 +110,7 @@ def explain(
         settings,
         values,
         tuple(stretches(values, windows.seconds, settings.width)),
+        (*windows.notes, *run.rate_notes(windows.sampling_rate)),
     )
     write_text(found.file, _picture(found, signal, windows))
     return found
