@@ -322,3 +322,10 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     for ours, theirs in zip(*logs, strict=True):
         del ours["seconds"], theirs["seconds"]
         assert theirs == pytest.approx(ours, rel=1e-3)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(place, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**5))
+    with pytest.raises(RunError, match=r"its disk has 100 kB free, but about [\d.]+ [kM]B are needed"):
+        pretrain(place, TEACHER, "full-disk")
+    assert not (place / "full-disk").exists()

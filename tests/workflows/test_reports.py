@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 
@@ -12,6 +14,7 @@ import ecgtune
 from ecgtune.errors import SettingError
 from ecgtune.reporting.writing import write_run_report
 from ecgtune.utils.files import json_value, write_json
+from ecgtune.utils.locks import exclusive
 from helpers.browser import browser
 from helpers.cli import refused, run
 from helpers.settings import loop
@@ -153,6 +156,33 @@ def test_the_report_of_a_comparison_is_written_again(folder, tmp_path, capsys):
     cases = json_value(tmp_path / "comparison" / shown / "cases" / "cases.json")["cases"]
     for place in (tmp_path / "comparison", tmp_path / "comparison" / shown):
         assert text_of(place / "report.html").count('aria-label="Electrocardiogram') == len(cases) <= len(KINDS)
+
+
+def test_report_waits_for_another_command_where_asked(folder, tmp_path, capsys):
+    shutil.copytree(folder / "run", tmp_path / "run")
+    holds, leaves = threading.Event(), threading.Event()
+
+    def other():
+        with exclusive(tmp_path / "run", "ecgtune predict"):
+            holds.set()
+            leaves.wait(60)
+
+    command = ("report", tmp_path / "run", "--cases", 0)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(other)
+        assert holds.wait(60)
+        assert "is in use by process" in refused(capsys, *command)
+        threading.Timer(1.0, leaves.set).start()
+        run(*command, "--wait")
+        assert leaves.is_set()
+
+
+def test_a_stress_test_of_more_rows_than_there_are_disturbances_is_refused(folder, tmp_path, capsys):
+    shutil.copytree(folder / "run-evidence", tmp_path / "run")
+    file = tmp_path / "run" / "stress" / "stress.json"
+    result = json_value(file)
+    write_json(file, result | {"rows": result["rows"] * 40})
+    assert "stress.json" in refused(capsys, "report", tmp_path / "run", "--cases", 0)
 
 
 WIDE = """() => [...document.querySelectorAll("table, pre, figure, dl")].filter(each =>

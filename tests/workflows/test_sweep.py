@@ -367,3 +367,10 @@ def test_a_full_disk_is_one_line(recipes, tmp_path):
     finally:
         event.remove(Engine, "connect", full)
     assert len(kept.rows("probe")) >= 1
+
+
+def test_a_disk_without_room_for_a_trial_is_told_before_anything_is_written(tmp_path, recipes, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**4))
+    with pytest.raises(RunError, match=r"its disk has 10\.0 kB free, but about [\d.]+ [kM]B are needed"):
+        sweep(tmp_path / "out", recipes())
+    assert not (tmp_path / "out").exists()

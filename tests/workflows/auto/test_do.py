@@ -1,5 +1,7 @@
 """The order of trainings, their times, and what a resumed command finds; the trainings themselves are replaced."""
 
+import re
+import shutil
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -14,6 +16,7 @@ from ecgtune.workflows.auto import do as module
 from ecgtune.workflows.auto import trainings
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import read_plan
+from ecgtune.workflows.auto.trial import measured
 from helpers.auto import FACTS
 
 FIRST, SECOND = "ecg-fm-tiny", "ecg-fm-tiny-random"
@@ -106,6 +109,14 @@ def test_a_method_that_cannot_run_is_left_out_with_its_reason(out, monkeypatch):
     found = done(out)
     assert found["missing"] == {"lora": "it takes other windows"}
     assert {"probe", "full", "scratch"} <= {trial["method"] for trial in found["trials"]}
+
+
+def test_a_method_whose_state_does_not_fit_on_the_disk_is_left_out(out, monkeypatch):
+    monkeypatch.setattr(trainings, "measured", measured)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))
+    missing = done(out)["missing"]
+    assert re.match(r".*its disk has 10\.0 MB free, but about [\d.]+ MB are needed", missing["full"])
+    assert "lora" not in missing
 
 
 def test_a_process_that_dies_is_told_in_one_line(out, monkeypatch):
