@@ -56,7 +56,8 @@ def test_an_amplitude_that_no_ecg_has_is_told(trained, tmp_path, capsys):
     run(*command, "--unit", "mV")
     assert "note:" not in capsys.readouterr().out
     run(*command, "--unit", "V")
-    assert re.search(r"^note: new.csv: 3 windows with samples beyond 1 V, which no ECG has", capsys.readouterr().out, re.M)
+    note = r"^note: new.csv: 3 windows with samples beyond 1 V, which no ECG has"
+    assert re.search(note, capsys.readouterr().out, re.MULTILINE)
 
 
 def test_what_is_refused(trained, tmp_path, capsys):
