@@ -168,3 +168,18 @@ def test_a_killed_last_training_after_folds_resumes_and_a_finished_one_does_not(
         module._test(tmp_path, AutoPlan(), found, material(), Budget(tmp_path, progress), progress)
     limits[0].on_train_begin(0, 1)
     assert limits[0].ends_training == ends
+
+
+def test_only_the_chosen_training_keeps_the_state_by_which_it_goes_on(tmp_path, monkeypatch):
+    given = material()
+    results_of = [trial for one in (("probe", 0.3), ("lora", 2.5)) for trial in candidate(tmp_path, given, *one)]
+    write_json(tmp_path / "do" / "results.json", results(results_of))
+    runs = [f"do/{trial['name']}/round-0" for trial in results_of]
+    for each in runs:
+        (tmp_path / each / "run" / "last").mkdir(parents=True)
+    monkeypatch.setattr(module, "material_of", lambda *_: given)
+    monkeypatch.setattr(module, "_test", lambda *_: None)
+    with ProgressBar(shown=False) as progress:
+        found = module.choose(tmp_path, AutoPlan(), Budget(tmp_path, progress), progress)
+    assert found["runs"] == [runs[1]]
+    assert [each for each in runs if (tmp_path / each / "run" / "last").exists()] == [runs[1]]

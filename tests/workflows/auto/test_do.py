@@ -119,6 +119,20 @@ def test_a_method_whose_state_does_not_fit_on_the_disk_is_left_out(out, monkeypa
     assert "lora" not in missing
 
 
+def test_a_training_that_failed_is_tried_again_by_the_next_command(out):
+    done(out)
+    (file,) = out.glob("do/lora*/round-0/result.json")
+    trial = json_value(file)
+    write_json(
+        file,
+        {key: trial[key] for key in json_value(file.with_name("job.json"))} | {"failed": "no memory", "spent": 1.0},
+    )
+    (out / "started").write_text("")
+    assert "lora" not in done(out)["missing"]
+    assert (out / "started").read_text() == f"{trial['name']}\n"
+    assert "failed" not in json_value(file)
+
+
 def test_a_process_that_dies_is_told_in_one_line(out, monkeypatch):
     class Broken:
         def __init__(self, *_):
