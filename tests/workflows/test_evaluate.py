@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import ecgtune
+from ecgtune.deployment.run import read_run
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.reporting.external import sentences
@@ -46,15 +47,17 @@ def folder(tmp_path_factory):
     recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **settings._asdict())
     recipe = replace(recipe, evaluation=ecgtune.Evaluation(threshold="youden"))
     read = ecgtune.read_dataset(path / "own.npz", settings=AF)
-    model = ecgtune.load_model(path / "encoder", classes=read.classes)
-    ecgtune.fine_tune(read, recipe, model=model, out=path / "run")
+    another = replace(recipe, data=ecgtune.DataSettings(split_seed=1))
+    for name, chosen, seed in (("run", recipe, 0), ("second", recipe, 1), ("another-split", another, 0)):
+        model = ecgtune.load_model(path / "encoder", classes=read.classes)
+        ecgtune.fine_tune(read, chosen, model=model, out=path / name, seed=seed)
     return path
 
 
 def test_external_stands_beside_internal(folder, tmp_path, capsys):
     run("evaluate", folder / "run", folder / "other.npz", "--by", "sex", "--out", tmp_path, "--quiet")
     found = json_value(tmp_path / "external.json")
-    loaded, other = ecgtune.load_run(folder / "run"), ecgtune.read_dataset(folder / "other.npz", settings=AF)
+    loaded, other = read_run(folder / "run"), ecgtune.read_dataset(folder / "other.npz", settings=AF)
     probability = loaded.predict(other.signal)[:, 1]
     auroc = found["window"]["metrics"]["auroc"]
     assert auroc["external"]["value"] == pytest.approx(roc_auc_score(other.label, probability))
@@ -70,6 +73,34 @@ def test_external_stands_beside_internal(folder, tmp_path, capsys):
     assert "| Per window | Internal | External | Difference |" in text
     assert "Largest gap in AUROC" in text
     assert "difference" in capsys.readouterr().out
+
+
+def test_runs_are_evaluated_as_an_ensemble(folder, tmp_path):
+    runs = (folder / "run", folder / "second")
+    run("evaluate", runs[0], folder / "other.npz", "--ensemble", runs[1], "--out", tmp_path, "--quiet")
+    found = json_value(tmp_path / "external.json")
+    other = ecgtune.read_dataset(folder / "other.npz", settings=AF)
+    mean = np.mean([ecgtune.load_run(each).predict(other.signal)[:, 1] for each in runs], axis=0)
+    auroc = found["window"]["metrics"]["auroc"]
+    assert auroc["external"]["value"] == pytest.approx(roc_auc_score(other.label, mean))
+    tests = [read_predictions(each / "predictions.csv", read_run(each).metrics).of("test") for each in runs]
+    own = roc_auc_score(tests[0].label, np.mean([each.probability for each in tests], axis=0))
+    assert auroc["internal"]["value"] == pytest.approx(own)
+    assert found["operating_points"]["AF"]["threshold"] > 0
+    found = ecgtune.evaluate(runs, ecgtune.read_dataset(folder / "own.npz", settings=AF), out=tmp_path / "own")
+    assert found["window"]["metrics"]["auroc"]["external"]["value"] == pytest.approx(own)
+    assert found["data"]["own_test_split"]
+
+
+def test_an_ensemble_of_different_splits_has_no_internal_side_and_is_not_tested_on_its_training(
+    folder, tmp_path, capsys
+):
+    runs = (folder / "run", folder / "another-split")
+    found = ecgtune.evaluate(runs, ecgtune.read_dataset(folder / "other.npz", settings=AF), out=tmp_path / "other")
+    assert found["window"]["metrics"]["auroc"]["internal"] is None
+    command = ("evaluate", runs[0], folder / "own.npz", "--ensemble", runs[1], "--out", tmp_path / "own")
+    assert "another-split has another test split of" in refused(capsys, *command)
+    assert not (tmp_path / "own").exists()
 
 
 def notes_of(run_folder, data, out):

@@ -1,6 +1,7 @@
 """`ecgtune stress`: a run, or an exported file, on disturbed windows and recordings."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_the_same_seed_gives_the_same_rows_and_the_noise_is_in_the_predictions(f
     assert first == again
     assert first != new
     assert first[-1]["changed"] >= first[0]["changed"]
+
+
+def test_runs_are_stressed_as_an_ensemble(folder, tmp_path):
+    shutil.copytree(folder / "run", tmp_path / "copy")  # the mean of a run and its copy is the run
+    words = ("stress", folder / "run", folder / "other.npz", "--only", "clipping", "--windows", 40, "--quiet")
+    run(*words, "--out", tmp_path / "one")
+    run(*words, "--ensemble", tmp_path / "copy", "--out", tmp_path / "both")
+    one, both = (json_value(tmp_path / name / "stress.json") for name in ("one", "both"))
+    assert one["rows"] == both["rows"]
+    assert str(tmp_path / "copy") in both["run"]
 
 
 def test_own_data_are_the_test_split_and_undisturbed_its_metrics(folder, tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import InputFlags, RecordFlags, check_exists, read_data
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Members, Out, Wait, given, optional
 from ecgtune.cli.output import print_columns, say
 from ecgtune.config.commands import EvaluateSettings
 from ecgtune.errors import SettingError
@@ -32,6 +32,7 @@ def evaluate(
     /,
     *,
     out: Out = Path("evaluation"),
+    ensemble: Members = (),
     settings: EvaluateFlags = EvaluateFlags(),
     inputs: InputFlags = InputFlags(),
     wait: Wait = False,
@@ -47,7 +48,7 @@ def evaluate(
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
     chosen = EvaluateSettings(**given(settings))
-    predictor, dataset, inputs = read_for_run(run, data, inputs)
+    predictor, dataset, inputs = read_for_run((run, *ensemble), data, inputs)
     import ecgtune
     from ecgtune.io.subgroup_columns import read_columns
     from ecgtune.reporting.external import comparison_rows, gap_sentence, promise_sentences, sentences
@@ -62,17 +63,18 @@ def evaluate(
     say(f"table: {out / 'table.md'}")
 
 
-def read_for_run(run: Path, data: Path, inputs: InputFlags) -> tuple[Predictor, Dataset, InputFlags]:
-    """Open a run or exported file, and read labelled data with its signal path, which is in the flags returned."""
+def read_for_run(runs: tuple[Path, ...], data: Path, inputs: InputFlags) -> tuple[Predictor, Dataset, InputFlags]:
+    """Open an exported file, a run or an ensemble, and read labelled data with its signal path, as the flags say."""
     records = inputs.records
-    check_exists(run, data, records.records)
-    if not run.is_file():
-        from ecgtune.training.run_folder import RunFolder
+    check_exists(*runs, data, records.records)
+    for run in runs:
+        if not run.is_file():
+            from ecgtune.training.run_folder import RunFolder
 
-        RunFolder(run).check_finished()
+            RunFolder(run).check_finished()
     from ecgtune.workflows.predict import open_predictor
 
-    predictor = open_predictor(run)
+    predictor = open_predictor(runs)
     if records.used:
         changed = [name for name in _OF_THE_RUN if getattr(records, name) != getattr(RecordFlags(), name)]
         changed += ["lead"] if inputs.reading.lead is not None else []

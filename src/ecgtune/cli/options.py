@@ -51,6 +51,15 @@ DataFile: TypeAlias = Annotated[
         " --labels-from-headers the folder of recordings.",
     ),
 ]
+Members: TypeAlias = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        group=MOST_USED,
+        help="Folders of further runs on the same windows and classes; probabilities are averaged.",
+        consume_multiple=True,
+        show_default=False,
+    ),
+]
 MethodNames: TypeAlias = Annotated[
     str,
     Parameter(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, RECORDINGS, Members, Out, Wait, given, optional
 from ecgtune.cli.output import complain, say
 from ecgtune.config.commands import PredictSettings
 from ecgtune.errors import SettingError
@@ -26,7 +26,7 @@ def predict(
     /,
     *data: Annotated[Path, Parameter(group=MOST_USED)],
     out: Out = Path("predictions"),
-    ensemble: Annotated[tuple[Path, ...], Parameter(group=MOST_USED, consume_multiple=True, show_default=False)] = (),
+    ensemble: Members = (),
     settings: PredictFlags = PredictFlags(),
     wait: Wait = False,
 ) -> None:
@@ -43,8 +43,6 @@ def predict(
     data
         CSV or NPZ files of windows, recordings, or folders of recordings; with --records one table that names
         recordings.
-    ensemble
-        Folders of further runs on the same windows and classes; probabilities are averaged.
     """
     for each in data:
         if (each / "metrics.json").is_file() or each.suffix == ".onnx":

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.evaluate import read_for_run
 from ecgtune.cli.inputs import InputFlags
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Members, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import StressSettings
 
@@ -25,6 +25,7 @@ def stress(
     /,
     *,
     out: Out = Path("stress"),
+    ensemble: Members = (),
     settings: StressFlags = StressFlags(),
     inputs: InputFlags = InputFlags(),
     wait: Wait = False,
@@ -40,7 +41,7 @@ def stress(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
-    predictor, dataset, _ = read_for_run(run, data, inputs)
+    predictor, dataset, _ = read_for_run((run, *ensemble), data, inputs)
     import ecgtune
     from ecgtune.reporting.stress import stress_sentences
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from ecgtune.config.commands import ESTIMATE, EvaluateSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import Task
-from ecgtune.deployment.run import Run
+from ecgtune.deployment.run import Ensemble, Run
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.coverage import measured_certainty
@@ -48,7 +48,7 @@ SPLITS = {"internal": "test", "validation": "val"}
 
 
 def evaluate(
-    run: Predictor | str | Path,
+    run: Predictor | str | Path | Iterable[str | Path],
     dataset: Dataset,
     settings: EvaluateSettings = DEFAULTS,
     *,
@@ -58,15 +58,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a run on `dataset`, beside its own test split, and return the content of `external.json`.
 
-    run: a run folder, an exported file, or the result of `load_run`. dataset: labelled windows of the run's leads and
-    length, at any rate; with the data that the run was trained on, its test split is evaluated. columns: text per
-    window of `dataset` for `settings.by`. Nothing is tuned on the data: probabilities, calibration and thresholds are
-    the run's; only `settings.prevalence` moves probabilities, by a stated number, or by one that is estimated from the
-    probabilities without labels.
+    run: a run folder, several of them (their probabilities are averaged), an exported file, or the result of
+    `load_run`. dataset: labelled windows of the run's leads and length, at any rate; with the data that the run was
+    trained on, its test split is evaluated. columns: text per window of `dataset` for `settings.by`. Nothing is tuned
+    on the data: probabilities, calibration and thresholds are the run's; only `settings.prevalence` moves
+    probabilities, by a stated number, or by one that is estimated from the probabilities without labels.
 
-    Writes `external.json`, `table.md` and `predictions.csv` into the folder `out`. wait: while another process uses the
-    folder, instead of an error. Raises DataError, SettingError or
-    RunError, one line each, before anything is written.
+    Writes `external.json`, `table.md` and `predictions.csv` into the folder `out`. The test split of several runs is
+    beside the data where all have the same. wait: while another process uses the folder, instead of an error. Raises
+    DataError, SettingError or RunError, one line each, before anything is written.
     """
     check_dataset(dataset, "evaluate")
     check_settings(settings, EvaluateSettings)
@@ -131,17 +131,29 @@ def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | Non
 
     With them the recordings of the test windows, where a patient may have several.
     """
-    if isinstance(run, Run):
-        found = read_predictions(RunFolder(run.folder).predictions, run.metrics)
-        own = {side: found.of(split) for side, split in SPLITS.items()}
+    if isinstance(run, (Run, Ensemble)):
+        own = _averaged(run.runs if isinstance(run, Ensemble) else (run,))
         measured = {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
-        return measured, own["internal"].recording
+        return measured, own["internal"].recording if "internal" in own else None
     if isinstance(run, Model) and "test" in run.metadata.get("references", {}):
         kept = References.unpacked(run.metadata["references"]["test"], run.path, len(run.classes))
         probability = kept.probability[:, POSITIVE] if run.task == "binary" else kept.probability
         group = None if (kept.recording < 0).any() else kept.recording
         return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}, None
     return {}, None
+
+
+def _averaged(runs: Sequence[Run]) -> dict[str, Predictions]:
+    """Mean predictions of runs, by the names of `SPLITS`: of those splits whose windows all of them have."""
+    found = [read_predictions(RunFolder(run.folder).predictions, run.metrics) for run in runs]
+    means = {}
+    for side, split in SPLITS.items():
+        first, *others = (each.of(split) for each in found)
+        same = len({run.trained_on_files for run in runs}) == 1
+        if same and all(np.array_equal(first.row, each.row) for each in others):
+            probability = np.mean([first.probability, *(each.probability for each in others)], axis=0)
+            means[side] = replace(first, probability=probability)
+    return means
 
 
 def _certainty(run: Predictor, sides: Mapping[str, tuple[Measured | None, NDArray | None]]) -> dict[str, Any] | None:

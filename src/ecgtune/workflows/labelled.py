@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,12 +87,23 @@ def probabilities(
 
 
 def _test_rows(run: Predictor, dataset: Dataset) -> NDArray[np.int64]:
-    """Rows of the run's test split in its own data. Raises RunError for an exported file, which does not know them."""
-    folder = getattr(run, "folder", None)
-    if folder is None:
+    """Rows of the test split in the data of the training, which all runs of an ensemble must share.
+
+    Raises RunError where they do not, and for an exported file, which does not know them.
+    """
+    runs = getattr(run, "runs", (run,))
+    folders: list[Path] = [each.folder for each in runs if hasattr(each, "folder")]
+    if len(folders) < len(runs):
         raise RunError(f"{dataset.source.path} is the file that the run was trained on; give the run's folder")
-    file = RunFolder(folder)
+    file = RunFolder(folders[0])
     rows = read_split(file)["test"]
+    for each, folder in zip(runs[1:], folders[1:], strict=True):
+        same = each.trained_on_files == runs[0].trained_on_files
+        if not same or not np.array_equal(read_split(RunFolder(folder))["test"], rows):
+            raise RunError(
+                f"{folder} has another test split of {dataset.source.path} than {folders[0]}, and was perhaps trained "
+                "on its windows; evaluate each run alone"
+            )
     if run.trained_on["windows"] != len(dataset):
         raise RunError(
             f"{dataset.source.path} has {counted(len(dataset), 'window')}, but the run was trained on "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ RESULT, ROWS, TABLE, FIGURE = "stress.json", "stress.csv", "stress.md", "stress.
 
 
 def stress(
-    run: Predictor | str | Path,
+    run: Predictor | str | Path | Iterable[str | Path],
     dataset: Dataset,
     settings: StressSettings = DEFAULTS,
     *,
@@ -43,10 +44,10 @@ def stress(
 ) -> dict[str, Any]:
     """Disturb the windows of `dataset`, predict them with a run, and return the content of `stress.json`.
 
-    run: a run folder, an exported file, or the result of `load_run`. dataset: labelled windows of the run's leads and
-    length, at any rate; of the data that the run was trained on, its test split is taken. Windows of recordings are
-    disturbed behind the signal path; where that filters or z-scores, this is repeated on the disturbed windows, and on
-    the undisturbed ones.
+    run: a run folder, several of them (their probabilities are averaged), an exported file, or the result of
+    `load_run`. dataset: labelled windows of the run's leads and length, at any rate; of the data that the run was
+    trained on, its test split is taken. Windows of recordings are disturbed behind the signal path; where that filters
+    or z-scores, this is repeated on the disturbed windows, and on the undisturbed ones.
 
     Writes `stress.json`, `stress.csv`, `stress.md` and `stress.svg` into the folder `out`. wait: while another
     process uses the folder, instead of an error. Raises DataError, SettingError or RunError, one line each, before

@@ -272,7 +272,9 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
         "predict": [_line("predict", run, signals, *ensemble, *facts, "--out", f"{place}/predictions")],
         **({"predict without PyTorch": without} if exported else {}),
         **result,
-        "evaluate at another hospital": [_line("evaluate", run, data, *external, "--out", f"{place}/external")],
+        "evaluate at another hospital": [
+            _line("evaluate", run, data, *ensemble, *external, "--out", f"{place}/external")
+        ],
         "reproduce": [_line("auto", data, *again, "--out", f"{place}-again")],
     }
 
