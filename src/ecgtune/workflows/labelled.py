@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ def _test_rows(run: Predictor, dataset: Dataset) -> NDArray[np.int64]:
 
     Raises RunError where they do not, and for an exported file, which does not know them.
     """
-    runs = getattr(run, "runs", (run,))
+    runs: tuple[Any, ...] = getattr(run, "runs", (run,))
     folders: list[Path] = [each.folder for each in runs if hasattr(each, "folder")]
     if len(folders) < len(runs):
         raise RunError(f"{dataset.source.path} is the file that the run was trained on; give the run's folder")
