@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import gc
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +35,7 @@ WITH_CASES = (
     *("workflows/test_reports.py", "workflows/test_compare_encoders.py", "workflows/auto/test_auto.py"),
     "test_end_to_end.py",
 )
+_NUMBERS = itertools.count()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,17 +79,19 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What fixtures of a module or the session compute once is kept in a folder of this session, not in the user's."""
+    folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ECGTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+        patch.setenv("ECGTUNE_CACHE", str(folder / "shared"))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache_folder(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache for each test: with that of another test, it would pass where its own entry is wrong."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = own_cache / str(next(_NUMBERS))
+    folder.mkdir()
     monkeypatch.setenv("ECGTUNE_CACHE", str(folder))
     return folder
 

@@ -172,6 +172,7 @@ def test_compare_two_methods_on_several_labels(folder, capsys):
     assert all(f">{name}<" in report for name in LABELS)
 
 
+@pytest.mark.slow
 def test_cross_validation_by_patient_on_several_labels(folder, capsys):
     tokens = ["compare", "labels.csv", "--records", "records", "--lead", "II", *FLAGS["multilabel"], "--folds", "3"]
     seed = QUICK.index("--seed")

@@ -25,7 +25,7 @@ AFTER = {
     **dict.fromkeys(("evaluation", "export"), "start/own-csv"),
     "page": "export",
 }
-FAST = ("howto/recordings", "extending")
+FAST = ("howto/recordings",)
 #: Pages whose blocks of the languages ELSEWHERE are run by another file of tests.
 OWN_TESTS = {"howto/serve": "workflows/test_serve.py"}
 #: Blocks that no test runs, by page: each says in its first line what it needs.

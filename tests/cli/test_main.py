@@ -303,6 +303,7 @@ main([*flags, "--out", "shown"])
 """
 
 
+@pytest.mark.slow
 def test_the_library_logs_and_the_command_shows_it(windows, tmp_path):
     """In a process of its own, since a command leaves its handler in the one of the tests."""
     flags = [windows, "--sampling-rate", "100", "--method", "probe", *QUICK[:-1]]

@@ -123,7 +123,7 @@ ENCODERS = {"ecg-fm": statistics, "lead mixer": mixed, "resnet": residual, "conv
 PUBLISHED = {name: partial(of_encoder, make) for name, make in TINY.items() if not make().no_graph}
 ALL = ENCODERS | PUBLISHED
 #: Those of them that are exported in a few seconds: of convolutions, of a fixed length, of any length.
-SOON = ("merl-resnet18", "merl-vit-tiny", "openecg")
+SOON = ("merl-resnet18",)
 #: Methods whose graph has layers of their own. That of every other one is that of full fine-tuning with other weights.
 OWN_LAYERS = [method for method in METHODS if isinstance(method, (Adapter, SideTuning)) or method == MIXED]
 #: Encoders whose padding depends on the length, which torch's exporter cannot follow through a resampling.

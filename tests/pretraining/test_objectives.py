@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from ecgtune.recipes.pretraining import Crops
 from ecgtune.training.loop import train
 from ecgtune.training.objective import StepContext
 from ecgtune.training.run_folder import RunFolder
+from helpers.methods import slow
 from helpers.pretraining import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 from helpers.settings import changed
 from helpers.training import Interrupted
@@ -95,7 +97,7 @@ def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
         assert row["train_code_perplexity"] == pytest.approx(sum(groups), rel=1e-5)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [RHYTHM, *slow(CONTRASTIVE, TEACHER, RHYTHM_ALONE)], ids=lambda recipe: recipe.name)
 def test_same_seed_same_bits_and_another_seed_others(recipe, data, tmp_path):
     _, first, log = run(tmp_path / "a", recipe, data)
     _, second, again = run(tmp_path / "b", recipe, data)
@@ -124,8 +126,11 @@ def test_averaged_weights_are_what_is_written_and_survive_a_stop(data, tmp_path)
     assert not same(plain, whole)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-@pytest.mark.parametrize("stop_after", [0, 4, 9])
+@pytest.mark.parametrize(
+    ("recipe", "stop_after"),
+    [*product((CONTRASTIVE, RHYTHM), (4,)), *slow(*product((TEACHER, RHYTHM_ALONE), (4,)), *product(RECIPES, (0, 9)))],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
 def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(recipe, stop_after, data, tmp_path):
     often = replace(
         recipe, optimisation=replace(recipe.optimisation, epochs=2), trainer=replace(recipe.trainer, save_minutes=1e-9)
@@ -138,7 +143,7 @@ def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(recipe, stop_after, 
     assert resumed_log == log
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [RHYTHM, *slow(CONTRASTIVE, TEACHER, RHYTHM_ALONE)], ids=lambda recipe: recipe.name)
 def test_pieces_and_bf16_train_too(recipe, data, tmp_path):
     for name, change in {"pieces": {"gradient_accumulation_steps": 3}, "bf16": {"precision": "bf16"}}.items():
         settings = changed(recipe, epochs=2, **change)

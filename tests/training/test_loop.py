@@ -32,6 +32,7 @@ from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, check_resume, numbers, run, whole, windows
 
+COMMON = [Full(), LoRA(rank=2)]
 #: One method for each way of keeping what was trained.
 KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA)) and m != MIXED]
 
@@ -87,7 +88,9 @@ def test_a_state_of_another_training_is_refused_and_can_be_removed(tmp_path):
     assert resumed_log == log
 
 
-@pytest.mark.parametrize("method", [*KINDS, LoRA(rank=2), *slow(*(m for m in METHODS if m not in KINDS))], ids=str)
+@pytest.mark.parametrize(
+    "method", [Full(), LoRA(rank=2), *slow(*(m for m in METHODS if m not in (Full(), LoRA(rank=2))))], ids=str
+)
 def test_it_learns(method, tmp_path):
     result, logits, _ = run(tmp_path, method, loop(SETTINGS, epochs=8), training=windows(200, seed=1))
     assert result.log[-1]["train_loss"] < result.log[0]["train_loss"]
@@ -234,7 +237,7 @@ def test_adaloras_penalty_is_in_the_loss_with_its_weight(tmp_path):
 
 @pytest.mark.parametrize(
     "method",
-    [*KINDS[2:], *slow(*(m for m in METHODS if m.changes_encoder and m.name != "full" and m not in KINDS))],
+    [LoRA(rank=2), *slow(*(m for m in METHODS if m.changes_encoder and m not in COMMON))],
     ids=str,
 )
 def test_bf16_learns_and_keeps_float32_weights(method, tmp_path):
@@ -356,6 +359,7 @@ def everything(folder, pieces: int, stop_after: int | None = None) -> list[dict]
     return run(folder, Full(), settings, augment=augment, stop_after=stop_after)[2]
 
 
+@pytest.mark.slow
 def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(TWO_PROCESSES)

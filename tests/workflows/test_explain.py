@@ -11,6 +11,7 @@ from ecgtune.errors import SettingError
 from ecgtune.io.writing import write_csv
 from ecgtune.reporting.ecg_paper import SHADE, Stretch, ecg_paper, stretches
 from helpers.cli import refused, run
+from helpers.methods import slow
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("by", ["occlusion", "integrated-gradients", "attention-rollout"])
+@pytest.mark.parametrize("by", ["occlusion", "attention-rollout", *slow("integrated-gradients")])
 def test_command_writes_the_picture(trained, tmp_path, capsys, by):
     if by == "integrated-gradients":
         pytest.importorskip("captum", reason="pip install ecgtune[explain] installs captum")

@@ -177,7 +177,7 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
     assert not (run.folder / "last").exists()
 
 
-@pytest.mark.parametrize("began", ["bf16", *methods.slow("fp32")])
+@pytest.mark.parametrize("began", ["fp32", *methods.slow("bf16")])
 def test_a_run_of_auto_does_not_go_on_in_another_format(monkeypatch, tmp_path, began):
     def on_a_machine_of(name):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": name == "bf16"})

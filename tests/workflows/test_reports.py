@@ -17,6 +17,7 @@ from ecgtune.utils.files import json_value, write_json
 from ecgtune.utils.locks import exclusive
 from helpers.browser import browser
 from helpers.cli import refused, run
+from helpers.methods import slow
 from helpers.settings import loop
 
 KINDS = ("wrong, surest", "wrong, least sure", "right, surest", "right, least sure")
@@ -194,9 +195,8 @@ LOOKS = {"desktop": (1200, 900), "phone": (390, 844), "print": (960, 700)}  # pr
 @pytest.mark.parametrize(
     "name",
     [
-        "run-evidence",
         "comparison-evidence",
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ("run", "comparison")),
+        *slow("run-evidence", "run", "comparison"),
     ],
 )
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_page(folder, name):

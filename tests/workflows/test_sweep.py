@@ -165,6 +165,7 @@ sweep({out!r}, load_recipes({recipe!r}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_after_a_kill_the_running_trial_is_run_again(swept, recipes, tmp_path):
     (probe,) = recipes("probe")

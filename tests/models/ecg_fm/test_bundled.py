@@ -80,6 +80,7 @@ def probed(dataset: Dataset, train: np.ndarray, test: np.ndarray, name: str) -> 
     return float(roc_auc_score(dataset.label[test], head.decision_function(scale.transform(features[test]))))
 
 
+@pytest.mark.slow
 def test_a_frozen_probe_knows_simulated_rhythms_that_random_weights_do_not() -> None:
     dataset = simulate(600, seed=1)
     train, test = np.arange(300), np.arange(300, 600)
