@@ -14,14 +14,14 @@ import ecgtune
 
 ROOT = Path(ecgtune.__file__).parent
 PACKAGES = (
-    *("errors", "utils", "config", "data", "io", "models", "methods", "recipes", "evaluation", "runtime"),
+    *("text", "errors", "utils", "config", "data", "io", "models", "methods", "recipes", "evaluation", "runtime"),
     *("training", "pretraining", "reporting", "deployment", "workflows", "testing", "cli"),
 )
 MOST_PARAMETERS = 7
 #: Modules below 40 lines, and why each is one.
 SMALL = {
     "ecgtune.errors": "imported by all",
-    "ecgtune.utils.text": "imported by all",
+    "ecgtune.text": "imported by all",
     "ecgtune.utils.child": "the start of every process of its own",
     "ecgtune.utils.machine": "imported with and without torch",
     "ecgtune.config.data": "one table of a recipe",

@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ecgtune.text import one_line
+
 
 class EcgtuneError(Exception):
-    """Base of every error that a user can repair."""
+    """Base of every error that a user can repair. Its message is one printable line, whatever it repeats of a file."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class DataError(EcgtuneError, ValueError):

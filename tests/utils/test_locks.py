@@ -86,7 +86,7 @@ def test_one_process_writes_a_file_at_a_time(tmp_path):
 
 def test_the_command_of_an_owner_may_name_a_file_that_is_no_utf8(tmp_path):
     command = "ecgtune predict caf\udce9.edf"
-    with exclusive(tmp_path, command), pytest.raises(RunError, match="caf\udce9"), exclusive(tmp_path, "second"):
+    with exclusive(tmp_path, command), pytest.raises(RunError, match=r"caf\\udce9"), exclusive(tmp_path, "second"):
         pass
 
 

@@ -1,12 +1,11 @@
 """Results, errors and the log of the library on the terminal: the only module that prints.
 
-Every line is made printable first (`utils.text`), because it may hold text of a file.
+Every line is made printable first (`text`), because it may hold text of a file.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.utils.text import printable
+from ecgtune.text import one_line, printable
 
 
 class _ToStderr(logging.Handler):
@@ -54,7 +53,7 @@ def say(*lines: str) -> None:
 def complain(text: str) -> None:
     """Print one line to stderr; if that cannot be written, nothing else can be written either."""
     with suppress(OSError):
-        print(printable(re.sub(r"\s*\n\s*", " ", text.strip())), file=sys.stderr, flush=True)
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

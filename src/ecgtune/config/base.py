@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from ecgtune.config.synonyms import known_name
 from ecgtune.errors import SettingError
-from ecgtune.utils.text import shortened
+from ecgtune.text import shortened
 
 T = TypeVar("T")
 LARGEST_SEED = 1 << 53  # generators of torch take less than 2^63, JSON of other languages this

@@ -15,8 +15,8 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import assign_groups
 from ecgtune.data.tasks import group_counts
 from ecgtune.errors import DataError, SettingError
+from ecgtune.text import shown
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 
 def k_folds(dataset: Dataset, folds: int = 5, *, seed: int = 0, nested: bool = False) -> tuple[Dataset, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecgtune.config.base import suggest
 from ecgtune.errors import SettingError
-from ecgtune.utils.text import shown
+from ecgtune.text import shown
 
 POSITIVE = 1
 """Index of the positive class of two, in `classes`, in `label` and in probabilities (windows, classes)."""

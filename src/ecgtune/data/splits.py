@@ -17,8 +17,8 @@ from ecgtune.data.positive import POSITIVE
 from ecgtune.data.sampling import proportional_counts
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
+from ecgtune.text import shown
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 SPLITS = ("train", "val", "test")
 _SIZE_JITTER = 0.35  # spread of the log size by which groups are ordered: different seeds, different splits

@@ -23,11 +23,11 @@ from ecgtune.reporting.writing import CARD, write_run
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.runtime.verification import Verified
+from ecgtune.text import reason_of
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import SavedModel
 from ecgtune.utils.files import file_sha256, temporary_folder, write_json, write_text
 from ecgtune.utils.stored import REMOVE, read_json, read_text
-from ecgtune.utils.text import reason_of
 
 #: What metrics are called on the hub.
 _METRICS = {"accuracy": "accuracy", "f1": "f1", "auroc": "roc_auc"}

@@ -16,9 +16,9 @@ from typing import Any
 
 from ecgtune.errors import SettingError
 from ecgtune.runtime.model import Model
+from ecgtune.text import printable
 from ecgtune.utils.files import write_atomically
 from ecgtune.utils.formatting import size
-from ecgtune.utils.text import printable
 
 #: Bytes of a model: browsers hold the page several times while it opens.
 LARGEST_MODEL = 200_000_000

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecgtune.deployment.graph import InferenceGraph
 from ecgtune.errors import SettingError
-from ecgtune.utils.text import reason_of
+from ecgtune.text import reason_of
 
 #: Methods of a program: windows to probabilities, and its metadata as JSON.
 FORWARD, METADATA = "forward", "ecgtune"

@@ -36,6 +36,7 @@ from ecgtune.models.hub import download_folder, is_repository
 from ecgtune.models.pooling import POOLINGS
 from ecgtune.models.tensors import parameter_limit
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+from ecgtune.text import printable, reason_of
 from ecgtune.training.certainty import read_certainty, read_novelty
 from ecgtune.training.inference import FEATURES, choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
@@ -43,7 +44,6 @@ from ecgtune.training.schemas import ModelMetrics, SavedModel
 from ecgtune.utils import formatting
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, read_json
-from ecgtune.utils.text import printable, reason_of
 
 #: Folder of the encoder in a run from the hub, where it is a file of its own.
 ENCODER = "encoder"

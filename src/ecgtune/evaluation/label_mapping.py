@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import MISSING, Task
 from ecgtune.errors import SettingError
-from ecgtune.utils.text import shown, shown_name
+from ecgtune.text import shown, shown_name
 
 #: In a mapping, all names that it does not list.
 OTHERS = "*"

@@ -14,8 +14,8 @@ from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordFiles, RecordSettings, read_records
 from ecgtune.io.windows import WindowFiles, read_window_files
+from ecgtune.text import shown
 from ecgtune.utils.schema import DAMAGED, Count, check_schema
-from ecgtune.utils.text import shown
 
 #: `kind` of the reading of a run that was published without its data.
 WITHOUT_DATA = "without data"

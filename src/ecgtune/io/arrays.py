@@ -21,9 +21,9 @@ from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, gr
 from ecgtune.io.readers.npz_archive import as_text
 from ecgtune.io.readers.numpy_files import window_leads
 from ecgtune.io.window_files import parse_blocks
+from ecgtune.text import shown
 from ecgtune.utils.files import write_atomically
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 #: Begins the messages, where a file would be named.
 ARRAYS = Path("arrays")

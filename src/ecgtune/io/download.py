@@ -17,8 +17,8 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from ecgtune.errors import DataError, SettingError
+from ecgtune.text import reason_of
 from ecgtune.utils.files import file_mode, file_sha256, temporary_folder
-from ecgtune.utils.text import reason_of
 
 HOME = "https://physionet.org/files/"
 SUMS = "SHA256SUMS.txt"

@@ -21,7 +21,7 @@ from ecgtune.io.labels import (
     separated,
 )
 from ecgtune.io.published_labels import SCP_KINDS, is_scp, scp_labels
-from ecgtune.utils.text import shown
+from ecgtune.text import shown
 
 
 @dataclass(frozen=True)

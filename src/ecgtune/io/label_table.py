@@ -21,8 +21,8 @@ from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES
 from ecgtune.io.readers.csv_table import read_table
+from ecgtune.text import shown
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ecgtune.config.base import suggest
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
+from ecgtune.text import plain_number, shown
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import plain_number, shown
 
 MAX_CLASSES = 50
 """More values in a label column are no classes but measurements, ages or identifiers."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ecgtune.errors import DataError
-from ecgtune.utils.text import plain_number, shown
+from ecgtune.text import plain_number, shown
 
 _MOST_DIGITS = 18  # of a number that stands for a name
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,5}$")

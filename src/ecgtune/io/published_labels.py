@@ -18,7 +18,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.labels import Where
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.readers.wfdb_header import header_content
-from ecgtune.utils.text import shown, utf8
+from ecgtune.text import shown, utf8
 
 SCP_COLUMN = "scp_codes"
 #: Kinds of PTB-XL's statements, and the columns that select and name them; `all` is every statement by its code.

@@ -7,7 +7,7 @@ from ecgtune.config.base import choose
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where
 from ecgtune.io.matching import match_recordings
-from ecgtune.utils.text import shown
+from ecgtune.text import shown
 
 LEFT_OUT = ""
 #: Validation and test fold of columns with a published meaning; PTB-XL: Wagner et al., Scientific Data 7, 2020.

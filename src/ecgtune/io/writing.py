@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError
+from ecgtune.text import utf8
 from ecgtune.utils.csv_cells import as_cell, csv_text
 from ecgtune.utils.files import write_atomically
-from ecgtune.utils.text import utf8
 
 _ROWS = 1024
 #: Suffixes by which the reader recognises an uncompressed CSV file.

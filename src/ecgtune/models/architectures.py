@@ -9,9 +9,9 @@ from ecgtune import models
 from ecgtune.config.base import from_table
 from ecgtune.errors import CheckpointError, EcgtuneError
 from ecgtune.models.base import Encoder, EncoderConfig
+from ecgtune.text import reason_of, shown
 from ecgtune.utils.extensions import Registry
 from ecgtune.utils.sources import import_hint
-from ecgtune.utils.text import reason_of, shown
 
 #: No size of an encoder, nor its sampling rate, is larger.
 LARGEST = 1 << 31

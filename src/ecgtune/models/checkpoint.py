@@ -28,12 +28,12 @@ from ecgtune.models.names import MODELS
 from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.models.torch_files import read_torch_file
 from ecgtune.models.weights import Weights
+from ecgtune.text import reason_of, shown
 from ecgtune.utils.files import file_sha256, json_value, refuse_pointer, replace_folder
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.sources import user_files
 from ecgtune.utils.stored import read_json
-from ecgtune.utils.text import reason_of, shown
 
 FORMAT = 1
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecgtune.errors import CheckpointError
-from ecgtune.utils.text import reason_of
+from ecgtune.text import reason_of
 
 
 def download(repository: str, file: str, known: Sequence[str]) -> Path:

@@ -15,9 +15,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ecgtune.errors import AuditError
 from ecgtune.models.torch_files import UnreadTensor
+from ecgtune.text import is_utf8, shown
 from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import is_utf8, shown
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _OTHERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool)

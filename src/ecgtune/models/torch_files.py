@@ -23,9 +23,9 @@ import torch
 
 from ecgtune.errors import CheckpointError
 from ecgtune.models.pickles import MOST_BYTES, Inert, Interpreter, Named, PickleError
+from ecgtune.text import reason_of, shown
 from ecgtune.utils.archives import open_zip
 from ecgtune.utils.files import open_file, refuse_pointer
-from ecgtune.utils.text import reason_of, shown
 
 _DTYPES = {
     "Double": torch.float64,

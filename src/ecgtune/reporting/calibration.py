@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.reporting.style import INK, QUIET, draw, heading
+from ecgtune.text import shortened
 from ecgtune.utils import formatting
-from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.utils.text import printable, shortened
+from ecgtune.text import printable, shortened
 
 #: Levels of shading: of the strongest part, two thirds and one third.
 LEVELS = 3

@@ -10,9 +10,9 @@ from typing import Any
 from ecgtune.reporting import external as tables
 from ecgtune.reporting.schemas import Cases, External, Stress
 from ecgtune.reporting.stress import loss_table, stress_sentences
+from ecgtune.text import printable_values
 from ecgtune.utils import formatting
 from ecgtune.utils.stored import ELSEWHERE, read_json
-from ecgtune.utils.text import printable_values
 
 #: Folder of the cases in a run folder, and the file with their facts.
 CASES, CASES_FILE = "cases", "cases.json"

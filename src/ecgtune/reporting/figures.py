@@ -28,8 +28,8 @@ from ecgtune.reporting.style import (
 )
 from ecgtune.reporting.tradeoffs import differing, write_costs, write_differences
 from ecgtune.reporting.wording import metric_titles, task_of
+from ecgtune.text import shortened
 from ecgtune.utils.formatting import MISSING
-from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import EcgtuneError, RunError
+from ecgtune.text import printable, printable_values, reason_of
 from ecgtune.training.run_folder import check_format, read_log
 from ecgtune.training.schemas import CertaintyFile, EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, read_json, read_text, read_toml
-from ecgtune.utils.text import printable, printable_values, reason_of
 
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
 #: Folders of the encoder of a pretraining, and the number format of its tensors there.

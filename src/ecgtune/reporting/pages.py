@@ -20,11 +20,11 @@ from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedR
 from ecgtune.reporting.recommendation import import_lines, shown_run
 from ecgtune.reporting.style import row_colours
 from ecgtune.reporting.tradeoffs import differing
+from ecgtune.text import printable
 from ecgtune.utils import formatting
 from ecgtune.utils.drawings import is_drawing
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.stored import read_text
-from ecgtune.utils.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgtune.text import shortened
 from ecgtune.utils.files import write_atomically
-from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,11 +12,11 @@ import numpy as np
 from ecgtune.reporting.folders import readable
 from ecgtune.reporting.pages import folder_facts, render
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
+from ecgtune.text import printable_values, shown
 from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.files import replace_folder, write_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.stored import fraction, read_json, read_rows
-from ecgtune.utils.text import printable_values, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,9 +21,9 @@ from ecgtune.reporting.wording import (
     too_few_note,
     unit_name,
 )
+from ecgtune.text import printable, printable_values
 from ecgtune.utils import formatting
 from ecgtune.utils.csv_cells import csv_text
-from ecgtune.utils.text import printable, printable_values
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

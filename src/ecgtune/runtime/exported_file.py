@@ -24,10 +24,10 @@ from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.errors import ModelFileError
 from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
+from ecgtune.text import reason_of, shown
 from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.files import finite, open_file, parsed_json
 from ecgtune.utils.schema import Count, Positive, check_schema
-from ecgtune.utils.text import reason_of, shown
 
 #: `format` of the metadata. Increased when a key changes its name or meaning.
 FORMAT = 1

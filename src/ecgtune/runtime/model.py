@@ -17,8 +17,8 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.runtime.exported_file import check_sealed, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+from ecgtune.text import is_utf8, reason_of
 from ecgtune.utils.files import open_file
-from ecgtune.utils.text import is_utf8, reason_of
 
 #: Names in the graph; a run with a novelty score has a second output.
 INPUT, OUTPUT, NOVELTY = "signal", "probability", "novelty"

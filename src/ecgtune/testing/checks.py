@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ecgtune.errors import EcgtuneError
+from ecgtune.text import reason_of
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import reason_of
 
 T = TypeVar("T")
 

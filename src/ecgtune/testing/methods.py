@@ -23,9 +23,9 @@ from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.weights import Weights
 from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
 from ecgtune.testing.encoders import example_encoder, example_signal
+from ecgtune.text import reason_of
 from ecgtune.training.precision import autocast
 from ecgtune.utils.files import temporary_folder
-from ecgtune.utils.text import reason_of
 
 STEPS = 4
 

@@ -12,9 +12,9 @@ import numpy as np
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import RunError
+from ecgtune.text import shown
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.stored import ELSEWHERE, fraction, read_rows
-from ecgtune.utils.text import shown
 
 PROBABILITY, LABEL, UNCALIBRATED = "probability", "label", "uncalibrated"
 

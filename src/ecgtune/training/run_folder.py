@@ -14,6 +14,7 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text, stored_tables
+from ecgtune.text import shown
 from ecgtune.training.schemas import MOST_TERMS, LogRow, Metrics
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import (
@@ -27,7 +28,6 @@ from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, read_json, read_json_lines, read_rows, read_toml
-from ecgtune.utils.text import shown
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2

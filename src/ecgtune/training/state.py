@@ -12,10 +12,10 @@ from torch import Tensor
 from ecgtune.errors import AuditError, CheckpointError, RunError
 from ecgtune.models.tensors import check_tensors
 from ecgtune.models.torch_files import read_torch_file
+from ecgtune.text import shown
 from ecgtune.training.schemas import LogRow
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import Count, Positive, check_schema
-from ecgtune.utils.text import shown
 
 
 class Progress(TypedDict):

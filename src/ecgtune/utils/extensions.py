@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from ecgtune.errors import SettingError
+from ecgtune.text import reason_of
 from ecgtune.utils.sources import remember_source
-from ecgtune.utils.text import reason_of
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
+from ecgtune.text import UNENCODABLE
 from ecgtune.utils.formatting import size
-from ecgtune.utils.text import UNENCODABLE
 
 MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
 _MOST_LEVELS = 64  # of nesting

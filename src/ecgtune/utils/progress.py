@@ -10,8 +10,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ecgtune.text import printable
 from ecgtune.utils import formatting
-from ecgtune.utils.text import printable
 
 #: Logger of the library. It is silent unless the caller adds a handler, as the command line does.
 LOGGER = logging.getLogger("ecgtune")

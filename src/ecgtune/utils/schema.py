@@ -21,7 +21,7 @@ from typing import (
 )
 
 from ecgtune.errors import EcgtuneError
-from ecgtune.utils.text import shown
+from ecgtune.text import shown
 
 Count = Annotated[int, 0, 1 << 53]
 Positive = Annotated[float, math.ulp(0.0), 1e15]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from ecgtune.utils.text import utf8
+from ecgtune.text import utf8
 
 #: Packages whose versions are in the keys of the caches, or whose code does not change.
 _LIBRARIES = sys.stdlib_module_names | {"ecgtune", "peft", "torch"}

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecgtune.errors import EcgtuneError, RunError
+from ecgtune.text import reason_of
 from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.csv_cells import read_csv
 from ecgtune.utils.files import json_lines, json_value, small_bytes, small_text, toml_value
 from ecgtune.utils.schema import check_schema
-from ecgtune.utils.text import reason_of
 
 #: Remedies. A file that the command which wrote it makes again; a result that only its command in another place makes.
 REMOVE = "remove it and rerun the command, which makes it again"

@@ -13,10 +13,10 @@ from ecgtune.data.positive import positive_sentence, stored_positive
 from ecgtune.errors import SettingError
 from ecgtune.recipes.lookup import RecipeLike
 from ecgtune.reporting.tables import escape_markdown
+from ecgtune.text import printable
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
 from ecgtune.utils.locks import exclusive
-from ecgtune.utils.text import printable
 from ecgtune.workflows.compare import DEFAULTS, compare
 from ecgtune.workflows.environment import command_line
 

@@ -28,6 +28,7 @@ from ecgtune.pretraining.start import (
 )
 from ecgtune.recipes.pretraining import Pretraining, StartWeights, load_pretraining_recipe
 from ecgtune.reporting.writing import CARD, card_is_edited, write_pretraining
+from ecgtune.text import utf8
 from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import TrainingResult, count_steps, train
@@ -41,7 +42,6 @@ from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.stored import read_json
-from ecgtune.utils.text import utf8
 from ecgtune.workflows.environment import command_line, machine, now
 
 DEFAULTS = PretrainSettings()

@@ -25,6 +25,7 @@ from ecgtune.models.architectures import ARCHITECTURES
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
 from ecgtune.recipes.recipe import Recipe
+from ecgtune.text import utf8
 from ecgtune.training.head_first import check_head_epochs
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
@@ -32,7 +33,6 @@ from ecgtune.training.losses import check_loss
 from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.prefix import check_prefix_cache
 from ecgtune.training.run_folder import RunFolder, check_run
-from ecgtune.utils.text import utf8
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.overlap import pretraining_file
 from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare, preset_steps, summarise

@@ -21,9 +21,9 @@ from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.io.readers.registry import common_folder
 from ecgtune.runtime.predictor import NOTICE, Predictor
+from ecgtune.text import shown_name
 from ecgtune.utils.files import MOST_JSON_BYTES, parsed_json, temporary_folder
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.text import shown_name
 from ecgtune.workflows.predict import open_predictor, predict_files
 from ecgtune.workflows.prediction_tables import RECORDINGS, WINDOWS, tables
 

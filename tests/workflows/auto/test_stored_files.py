@@ -1,5 +1,6 @@
 """Files of a finished auto that were edited or damaged: refused, and the remedy that is named works."""
 
+import re
 import shutil
 
 import pytest
@@ -97,6 +98,11 @@ def test_a_split_that_somebody_changed(out):
     assert "is not as it was drawn" in refused(out, out / "split.csv", rows.encode())
 
 
+def without_memory(text: str) -> str:
+    """Without the memory that is free now, which a reason names."""
+    return re.sub(r"[\d.]+ GB", "", text)
+
+
 def test_a_plan_or_a_fingerprint_that_somebody_changed_is_decided_or_read_again(tmp_path):
     decided = AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
     plan = ecgtune.auto(DATA, decided, out=tmp_path).with_suffix(".toml")
@@ -114,7 +120,7 @@ def test_a_plan_or_a_fingerprint_that_somebody_changed_is_decided_or_read_again(
             ecgtune.auto(DATA, decided, out=tmp_path)
         file.unlink()
         ecgtune.auto(DATA, decided, out=tmp_path)
-        assert file.name == "spent.json" or file.read_text() == kept
+        assert file.name == "spent.json" or without_memory(file.read_text()) == without_memory(kept)
     write_json(tmp_path / "fingerprint.json", fingerprint | {"request": {"kind": "windows", "path": "x"}})
     with pytest.raises(RunError, match=r"fingerprint.json: request.kind is not simulated; remove it"):
         ecgtune.auto(DATA, decided, out=tmp_path)

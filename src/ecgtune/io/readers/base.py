@@ -21,8 +21,8 @@ from ecgtune.config.base import separate
 from ecgtune.config.reading import UNITS, ReadSettings
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, QuestionError, SettingError
+from ecgtune.text import reason_of, shown
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import reason_of, shown
 
 LEFT_OUT = "-"  # given as the lead name of a channel that is not read
 _DASHES = ("\N{MINUS SIGN}", "\N{EN DASH}")  # a minus from the command line (`cli.app`), and one from a web page

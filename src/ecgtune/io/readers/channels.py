@@ -8,8 +8,8 @@ from pathlib import Path
 from ecgtune.data.leads import STANDARD_LEADS, known_lead, lacking_leads, other_signal
 from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.readers.base import LEFT_OUT, ReadOptions, note
+from ecgtune.text import shown
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 UNNAMED = "II"  # the lead of a one-channel file that does not name it
 

@@ -33,9 +33,9 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import wanted_leads
+from ecgtune.text import shown
 from ecgtune.utils.files import small_bytes
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted
 _HL7_ROOT = "AnnotatedECG"

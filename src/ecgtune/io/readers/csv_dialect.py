@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from ecgtune.errors import DataError
+from ecgtune.text import reason_of
 from ecgtune.utils.archives import GzipReader
 from ecgtune.utils.files import open_file
-from ecgtune.utils.text import reason_of
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")

@@ -55,9 +55,9 @@ from ecgtune.io.readers.csv_table import (
     values_of,
 )
 from ecgtune.io.readers.csv_times import check_times
+from ecgtune.text import shown
 from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 logger = logging.getLogger(__name__)
 MAX_RECORDING_BYTES = 1 << 27

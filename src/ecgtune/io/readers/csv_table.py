@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import MAX_TEXT, RECORDING_NAMES
 from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, first_rows, is_csv, open_text, sniffed
+from ecgtune.text import shown
 from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)

@@ -12,7 +12,7 @@ import numpy as np
 from ecgtune.errors import DataError
 from ecgtune.io.readers.csv_dialect import Dialect
 from ecgtune.io.readers.csv_table import NUMBER, Piece, split_cells
-from ecgtune.utils.text import shown
+from ecgtune.text import shown
 
 _TIME = re.compile(r"\W*(elapsed[ _])?(time|seconds|t\b)", re.IGNORECASE)
 _UNITS = {"ms": r"(?<![a-z])(ms|msec|milliseconds?)(?![a-z])", "s": r"(?<![a-z])(s|secs?|seconds?)(?![a-z])"}

@@ -26,9 +26,9 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
+from ecgtune.text import shown, shown_name
 from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 BIOSEMI = b"\xffBIOSEMI"
 UNKNOWN = -1  # number of records, while a recorder writes
@@ -58,7 +58,7 @@ class EdfChannel:
         except (ValueError, ZeroDivisionError):
             step = offset = float("nan")
         if not isfinite(step * offset):
-            named = ", ".join(text.strip() or "nothing" for text in self.ends)
+            named = ", ".join(shown_name(text.strip()) or "nothing" for text in self.ends)
             raise DataError(f"{path}: channel {shown(self.label)} has no scale; its ends are {named}")
         return np.float64(step) * (offset + steps.astype(np.float64))
 

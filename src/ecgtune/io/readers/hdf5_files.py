@@ -6,7 +6,8 @@ leads, samples) with the recordings' names in an array such as `exam_id`. Option
 `leads` (names in order) and `unit`, as attributes of the array or of the file, or as arrays beside it.
 
 A damaged file can crash the HDF5 library or send it into an endless loop. It therefore runs in a process of its own
-(`hdf5_worker`), one for each process that reads, which is ended after `SECONDS` of processor time.
+(`hdf5_worker`), one for each process that reads, which is ended after `SECONDS` of processor time and a further second
+for each `BYTES` of the file.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ecgtune.io.readers.npz_archive import ArrayFacts
 from ecgtune.io.readers.numpy_files import array_recording
 from ecgtune.utils.files import open_file
 
-SECONDS = 9.0  # for one file
+SECONDS, BYTES = 3.0, 20_000_000
 _WORKER = Path(__file__).with_name("hdf5_worker.py")
 
 
@@ -76,21 +77,23 @@ def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
     if find_spec("h5py") is None:
         raise missing_library("h5py", "hdf5", path)
     nothing = {"dataset": None, "member": None, "members": False, "index": None}
-    with open_file(path):  # a missing file, or a pipe, has another error than a damaged one
-        pass
+    with open_file(path) as file:  # a missing file, or a pipe, has another error than a damaged one
+        seconds = SECONDS + os.fstat(file.fileno()).st_size / BYTES
     answer = None
     with _lock:
         for _ in range(2):
             if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
                 _worker = _Worker()
-            answer = _worker.ask({**nothing, "path": os.path.abspath(path), "seconds": SECONDS, **request})
+            answer = _worker.ask({**nothing, "path": os.path.abspath(path), "seconds": seconds, **request})
             if answer is not None:
                 break
             status, _worker = _worker.end(), None
             if status != -9:  # SIGKILL: the thread that started it has ended; ask one that this thread starts
                 break
     if answer is None:
-        raise DataError(f"{path}: crashed the library, or occupied it for {SECONDS:g} s; it is damaged, copy it again")
+        raise DataError(
+            f"{path}: crashed the library, or occupied it for {seconds:.0f} s; it is damaged, copy it again"
+        )
     response, data = answer
     if "refused" in response:
         raise DataError(f"{path}: {response['refused']}")

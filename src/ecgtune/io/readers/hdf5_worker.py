@@ -19,10 +19,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ecgtune.text import reason_of
 from ecgtune.utils.child import end_with_parent
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.machine import status_bytes
-from ecgtune.utils.text import reason_of
 
 RATE_KEYS = ("sampling_rate", "fs")
 SIGNAL_KEYS = ("signal", "ecg", "tracings", "tracing", "val", "data", "p_signal")

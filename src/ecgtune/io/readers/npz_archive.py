@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.csv_dialect import workbook_error
+from ecgtune.text import shown
 from ecgtune.utils.archives import is_bomb, open_zip
 from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 RATE_KEYS = ("sampling_rate", "fs")
 ARCHIVE = "an NPZ archive"

@@ -45,9 +45,9 @@ from ecgtune.io.readers.npz_archive import (
     as_text,
     read_header,
 )
+from ecgtune.text import shown
 from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 _BLOCK_BYTES = 8 << 20
 

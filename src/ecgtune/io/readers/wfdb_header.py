@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import decoded
+from ecgtune.text import shown
 from ecgtune.utils.files import open_file, refuse_pointer, small_bytes
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
 
 HEADER_BYTES = 1 << 20
 SUFFIX = ".hea"

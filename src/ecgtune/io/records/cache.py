@@ -26,9 +26,9 @@ from ecgtune.io.readers.base import FileReader
 from ecgtune.io.readers.registry import code_of, files_of, recording_reader
 from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome, first_pass
 from ecgtune.io.records.selection import Selection
+from ecgtune.text import utf8
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
 from ecgtune.utils.files import file_sha256, open_file, write_text
-from ecgtune.utils.text import utf8
 
 FORMAT = 6  # raise it with every change of the stored content or of the signal path
 _VERSIONS = "versions.json"

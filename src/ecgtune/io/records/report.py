@@ -14,8 +14,8 @@ from ecgtune.data.tasks import Task, label_counts
 from ecgtune.io.labels import class_notes
 from ecgtune.io.records.first_pass import RecordingFacts, counted_notes
 from ecgtune.io.records.reading import Inspection
+from ecgtune.text import printable, shortened
 from ecgtune.utils import formatting
-from ecgtune.utils.text import printable, shortened
 
 _NAMED = 3  # examples of a kind
 _KINDS = 6  # different values of a fact

@@ -11,10 +11,10 @@ from ecgtune.errors import DataError
 from ecgtune.io.matching import match_numbers, match_recordings
 from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.registry import find_recordings, whole_recordings
+from ecgtune.text import printable
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import write_text
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import printable
 
 NO_FILE = "no recording of this name in the folder"
 

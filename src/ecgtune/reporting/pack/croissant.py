@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ecgtune.text import printable
 from ecgtune.utils.files import file_sha256
-from ecgtune.utils.text import printable
 
 _FORMATS = {".csv": "text/csv", ".npz": "application/zip", ".h5": "application/x-hdf5", ".hdf5": "application/x-hdf5"}
 _CONTEXT = {

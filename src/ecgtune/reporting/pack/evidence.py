@@ -12,10 +12,10 @@ from ecgtune.reporting.evidence import RESULTS, read_result
 from ecgtune.reporting.evidence import read_evidence as read_inside
 from ecgtune.reporting.folders import FinishedRun, read_run
 from ecgtune.reporting.pack.tracked import Ledger, Place
+from ecgtune.text import printable_values
 from ecgtune.training.schemas import Results, SavedModel
 from ecgtune.utils import formatting
 from ecgtune.utils.stored import read_json, read_toml
-from ecgtune.utils.text import printable_values
 
 #: Folder of the pack with copies of the result files.
 FACTS = "facts"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
+from ecgtune.text import shown
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.stored import REMOVE, read_json
-from ecgtune.utils.text import shown
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan, begin
 from ecgtune.workflows.auto.schemas import DoneFile

@@ -17,11 +17,11 @@ from ecgtune.data.tasks import decided, group_counts, strata
 from ecgtune.errors import DataError, RunError
 from ecgtune.io.again import read_again
 from ecgtune.models.loading import input_spec_of
+from ecgtune.text import shown
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import file_sha256, write_json, write_text
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.stored import REMOVE, read_json, read_rows
-from ecgtune.utils.text import shown
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.plan_file import AutoPlan

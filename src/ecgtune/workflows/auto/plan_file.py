@@ -15,10 +15,10 @@ from ecgtune.config.auto import PlannedBudget, PlannedData, PlannedModel, Planne
 from ecgtune.config.base import from_tables
 from ecgtune.errors import RunError, SettingError
 from ecgtune.recipes.recipe import stored_tables
+from ecgtune.text import printable, shown
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.stored import REMOVE, read_json, read_text, read_toml
-from ecgtune.utils.text import printable, shown
 from ecgtune.workflows.auto.schemas import ELSEWHERE, Choice
 
 PLAN, PROSE, CHOICE = "plan.toml", "plan.md", "choice.json"

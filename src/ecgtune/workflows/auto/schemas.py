@@ -150,6 +150,7 @@ class Trained(Job):
 
     score: Fraction | None
     train_windows: Whole
+    trained_epochs: Count
     trainable: Count
     trainable_fraction: Fraction
     ended: bool

@@ -13,9 +13,9 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, DivergedError
 from ecgtune.recipes.recipe import Recipe
+from ecgtune.text import utf8
 from ecgtune.utils.files import temporary_folder
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.text import utf8
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.run import fit
 

@@ -16,10 +16,10 @@ from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
+from ecgtune.text import is_utf8
 from ecgtune.utils.files import check_space, temporary_folder
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.text import is_utf8
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import check_dataset, summarise
 from ecgtune.workflows.run import space, work

@@ -29,6 +29,11 @@ def printable(text: str, *, lines: bool = False) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Return printable text in one line."""
+    return printable(re.sub(r"\s*\n\s*", " ", text.strip()))
+
+
 def utf8(text: str) -> bytes:
     r"""Return text as UTF-8. A byte of a file name that is none, a lone surrogate in Python, becomes `\udce9`, as it is
     shown; JSON reads that as the same surrogate, and so does `csv_cells.from_cell`.

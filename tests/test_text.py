@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecgtune.utils.text import printable, printable_values, reason_of, shortened
+from ecgtune.text import printable, printable_values, reason_of, shortened
 
 
 @pytest.mark.parametrize(
