@@ -69,6 +69,8 @@ class _Worker:
 
 _lock = threading.Lock()
 _worker: _Worker | None = None
+#: Files at which the library crashed or was ended: path, size and time of change. They are not tried again.
+_crashed: set[tuple[str, int, int]] = set()
 
 
 def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
@@ -78,17 +80,19 @@ def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
         raise missing_library("h5py", "hdf5", path)
     nothing = {"dataset": None, "member": None, "members": False, "index": None}
     with open_file(path) as file:  # a missing file, or a pipe, has another error than a damaged one
-        seconds = SECONDS + os.fstat(file.fileno()).st_size / BYTES
+        facts = os.fstat(file.fileno())
+    seconds, known = SECONDS + facts.st_size / BYTES, (os.path.abspath(path), facts.st_size, facts.st_mtime_ns)
     answer = None
     with _lock:
-        for _ in range(2):
+        for _ in range(2 if known not in _crashed else 0):
             if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
                 _worker = _Worker()
-            answer = _worker.ask({**nothing, "path": os.path.abspath(path), "seconds": seconds, **request})
+            answer = _worker.ask({**nothing, "path": known[0], "seconds": seconds, **request})
             if answer is not None:
                 break
             status, _worker = _worker.end(), None
             if status != -9:  # SIGKILL: the thread that started it has ended; ask one that this thread starts
+                _crashed.add(known)
                 break
     if answer is None:
         raise DataError(
