@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,25 +140,13 @@ def parse_blocks(
 
     where = Where(str(path), header.place, np.concatenate([block.row for block in blocks_read])[rows])
     text = np.concatenate([block.label for block in blocks_read])[rows]
-    if not columns.labelled:
-        label, classes = np.zeros(len(text), dtype=np.int64), ()
-    elif header.labels is not None:
-        cells = np.where(np.isin(text, columns.missing), "", text)
-        label, classes = label_flags(cells, header.labels, where), header.labels
-    elif columns.label_separator is not None:
-        check_labels(text, where)
-        label, classes = joined_labels(separated(text, columns.label_separator), where, columns.wanted)
-    else:
-        left_out = f"; {counted(unlabelled, 'window')} without a label (--missing)" if unlabelled else ""
-        label, classes = label_codes(text, where, left_out)
+    label, classes = _labels(text, header, columns, where, unlabelled)
     group = _joined([block.group for block in blocks_read])
     group = None if group is None else identifiers(group)
     window = (np.arange(len(rows)) if group is None else number_within(group))[rows]
     group = None if group is None else group[rows]
     split = _joined([block.split for block in blocks_read])
-    split = None if split is None else split[rows]
-    if split is not None:
-        split = split_names(split, where)
+    split = None if split is None else split_names(split[rows], where)
     if group is not None and header.group_name is not None:
         check_groups(group, header.group_name, where)
         if split is not None:
@@ -176,6 +165,21 @@ def parse_blocks(
         dropped=(faults.not_finite, faults.constant, unlabelled),
         doubts=faults.doubts,
     )
+
+
+def _labels(
+    text: NDArray[np.str_], header: WindowHeader, columns: WindowColumns, where: Where, unlabelled: int
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Labels and classes of the cells `text`. unlabelled: windows that were left out, for the message."""
+    if not columns.labelled:
+        return np.zeros(len(text), dtype=np.int64), ()
+    if header.labels is not None:
+        return label_flags(np.where(np.isin(text, columns.missing), "", text), header.labels, where), header.labels
+    if columns.label_separator is not None:
+        check_labels(text, where)
+        return joined_labels(separated(text, columns.label_separator), where, columns.wanted)
+    left_out = f"; {counted(unlabelled, 'window')} without a label (--missing)" if unlabelled else ""
+    return label_codes(text, where, left_out)
 
 
 def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
