@@ -24,7 +24,7 @@ from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, release_freed_memory, retain_freed_memory
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import LossScale, autocast, choose_precision
-from ecgtune.training.processes import destroy_process_group_at_exit
+from ecgtune.training.processes import end_cleanly
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
 from ecgtune.training.state import misfit, read_state
@@ -129,7 +129,7 @@ class _Training:
         self.objective, self.settings, self.trainer, self.seed = objective, settings, trainer, seed
         self.folder, self.callbacks = folder, callbacks
         self.accelerator = Accelerator(cpu=choose_device(trainer.device).type == "cpu")
-        destroy_process_group_at_exit()
+        end_cleanly()
         self.device = self.accelerator.device
         if self.device.type == "cpu":
             retain_freed_memory()

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 import torch.distributed
 from accelerate import PartialState
 
 from ecgtune.training.inference import choose_device
+from ecgtune.utils.child import end_with_parent
 
 T = TypeVar("T")
 
 
-def destroy_process_group_at_exit() -> None:
-    """Destroy the process group at exit, before the interpreter shuts down.
+@cache
+def end_cleanly() -> None:
+    """Destroy the process group at exit, before the interpreter shuts down, and end with a killed torchrun.
 
-    Otherwise threads of torch that still hold tensors can abort the finished process with SIGABRT.
+    Otherwise threads of torch that still hold tensors can abort the finished process with SIGABRT, and the processes of
+    torchrun would wait for each other.
     """
-    atexit.unregister(_destroy_process_group)
     atexit.register(_destroy_process_group)
+    if torch.distributed.is_torchelastic_launched():
+        end_with_parent(os.getppid())
 
 
 def _destroy_process_group() -> None:
@@ -33,7 +39,7 @@ class Processes:
 
     def __init__(self, device: str) -> None:
         self._state = PartialState(cpu=choose_device(device).type == "cpu")
-        destroy_process_group_at_exit()
+        end_cleanly()
 
     @property
     def is_main(self) -> bool:
