@@ -66,7 +66,7 @@ def test_the_answer_says_which_how_sure_and_what_would_help(tmp_path):
     assert "- **lora**: all 84 training windows" in text
     assert "few \\| patients" in text
     assert "only 20 patients" in text
-    assert "Validated are 60 windows of 30 patients." in text
+    assert "Candidates are compared on 60 validation windows of 30 patients." in text
     assert "| 200 (extrapolated) | 0.850 |" in text
     assert "ecgtune predict model new.csv" in (tmp_path / "next.md").read_text("utf-8")
 
