@@ -88,4 +88,4 @@ def test_an_ensemble_says_what_the_file_holds(tmp_path):
     several = facts()["choice"] | {"runs": ["model-1", "model-2"]}
     text = write_auto(tmp_path, facts(choice=several)).read_text("utf-8")
     assert "holds the first of the 2 trainings, whose test AUROC alone is 0.790:" in text
-    assert "averages 2 trainings" in (tmp_path / "next.md").read_text("utf-8")
+    assert "average the 2 trainings" in (tmp_path / "next.md").read_text("utf-8")
