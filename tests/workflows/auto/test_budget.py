@@ -21,19 +21,19 @@ OVERHEAD = 3.0  # seconds of a training before its first step and after its last
 class Machine:
     """`now`, and trainings that cost `slower` times what was measured: of a window 3 `forward` for a step.
 
-    busy: seconds that a second of computing takes, in trainings and around them.
+    busy: seconds that a second of computing takes, in trainings and around them. estimate: of a step, times that.
     """
 
-    def __init__(self, forward, slower, busy=1.0):
+    def __init__(self, forward, slower, busy=1.0, estimate=1.0):
         self.now, self.forward, self.slower, self.busy = 12.0, forward * busy, slower, busy
-        self.first = None
+        self.estimate, self.first = estimate, None
 
     def computed(self):
         return self.now / self.busy
 
     def measured(self, *_):
         self.now += 3 * self.busy
-        return {"step": 3 * self.forward, "forward": self.forward}
+        return {"step": 3 * self.estimate * self.forward, "forward": self.forward}
 
     def train(self, out, folder, callbacks=()):
         if (folder / "result.json").is_file():
@@ -42,7 +42,7 @@ class Machine:
         split = trainings.material_of(out, read_plan(out)).split(
             job["round"], windows=job["windows"], validated=job["validated"]
         )
-        pass_ = self.slower * self.forward
+        pass_, epoch = self.slower * self.forward, 0.0
         self.now += OVERHEAD * self.busy
         if job["method"] == "probe":
             self.now += (len(split.train) + len(split.val)) * pass_
@@ -51,7 +51,8 @@ class Machine:
             ended = job["seconds"] + (len(split.val) + 3 * 4) * pass_  # a last step and its validation
             self.now += min(job["epochs"] * epoch, ended) + len(split.val) * pass_
         self.first = self.first or self.now
-        result = {**FACTS, **job, "score": 0.8, "train_windows": len(split.train), "spent": self.now}
+        facts = {"score": 0.8, "train_windows": len(split.train), "spent": self.now, "seconds_per_epoch": epoch}
+        result = {**FACTS, **job, **facts}
         write_json(folder / "result.json", result)
         return result
 
@@ -104,6 +105,16 @@ def test_every_method_is_trained_on_a_machine_that_does_other_work(busy, folds, 
     assert results["missing"] == {}
     assert {"probe", "lora", "full", "scratch"} == {trial["method"] for trial in results["trials"]}
     assert budget.spent <= 0.8 * 300  # the rest is for the steps that follow
+
+
+@pytest.mark.parametrize("estimate", [0.4, 2.5])
+def test_the_time_of_a_step_is_learned_from_trainings(estimate, planned, monkeypatch):
+    machine = Machine(0.0015 * 25_000 / WINDOWS, 1.0, estimate=estimate)
+    budget, after, results = trained(planned(1), machine, 600.0, 25_000, monkeypatch)
+    assert 0.7 * 600 <= budget.spent + after <= 1.1 * 600
+    last = max(results["trials"], key=lambda trial: trial["spent"])
+    assert last["ended"] is False
+    assert last["epochs"] > 1
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,8 @@ class Trainings:
     def measured(self, method: str, encoder: str) -> dict[str, Any]:
         """Seconds per window of a "step" and of a "forward" pass, and the "pieces" of a batch, where memory is short.
 
-        From measured.json or measured now, with the threads that a training has. Raises what the training raises.
+        From measured.json or measured now, with the threads that a training has; the step of a method that was trained
+        is that of its last training. Raises what the training raises.
         """
         stored = self._measured
         known = stored["methods"]
@@ -270,11 +271,26 @@ class Trainings:
         known = {folder for folder in folders if (folder / RESULT).is_file()}
         results = self._run_here(folders) if self.jobs == 1 else self._run_apart(folders)
         for result in results:
-            if result.get("pieces") and self.folder / result["name"] / f"round-{result['round']}" not in known:
+            if self.folder / result["name"] / f"round-{result['round']}" in known:
+                continue
+            self._learn(result)
+            if result.get("pieces"):
                 few = -(-self.plan.training.batch_size // result["pieces"]["pieces"])
                 windows = formatting.counted(few, "window")
                 self.progress.note(f"{result['name']}: memory is short, trained with {windows} at a time")
         return results
+
+    def _learn(self, result: dict[str, Any]) -> None:
+        """Keep the seconds of a step that a new training took; those of a few steps before it were an estimate."""
+        if result["method"] == PROBE or "failed" in result:
+            return
+        stored = self._measured
+        found = stored["methods"].get(self._key(result["method"], result["encoder"]))
+        if found is None:  # it repeats another auto, and needs no estimate
+            return
+        epoch = result["seconds_per_epoch"]
+        found["step"] = max(epoch - self._validation * found["forward"], epoch / 2) / result["train_windows"]
+        write_json(self.folder / MEASURED, stored)
 
     def _run_here(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
         results = []
