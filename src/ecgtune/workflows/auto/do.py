@@ -27,7 +27,7 @@ _EARLY = 0.55
 #: Fraction of the time for trainings that a probe of all windows may take.
 _PROBE = 0.4
 #: Fraction of the time that is left for the last training.
-_LAST = 0.85
+_LAST = 0.9
 _SEEDS = 3  # of the best method, where time is left
 
 
