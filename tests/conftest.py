@@ -16,6 +16,13 @@ SHARED = TESTS.parents[1] / "shared"
 #: Files that take longest: two workers that began with short ones would not end together.
 LONGEST = (
     "test_pages.py",
+    "test_crash.py",
+    "testing/test_conformance.py",
+    "deployment/test_graph.py",
+    "workflows/test_demo.py",
+    "workflows/auto/test_auto.py",
+    "training/test_loop.py",
+    "pretraining/test_objectives.py",
     "workflows/test_sweep.py",
     "cli/test_main.py",
     "workflows/test_fine_tune.py",
