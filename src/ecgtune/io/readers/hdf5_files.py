@@ -31,7 +31,7 @@ from ecgtune.io.readers.npz_archive import ArrayFacts
 from ecgtune.io.readers.numpy_files import array_recording
 from ecgtune.utils.files import open_file
 
-SECONDS, BYTES = 1.0, 5_000_000
+SECONDS, BYTES = 2.0, 5_000_000
 _WORKER = Path(__file__).with_name("hdf5_worker.py")
 
 
