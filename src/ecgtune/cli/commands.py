@@ -23,9 +23,12 @@ COMMANDS = {
     "evaluate": Command(
         "ecgtune.cli.evaluate:evaluate", "Evaluate a finished run on another data set, beside its own test split."
     ),
-    "stress": Command("ecgtune.cli.stress:stress", "Measure a finished run on windows with noise and other faults."),
+    "stress": Command("ecgtune.cli.stress:stress", "Measure a finished run on disturbed windows."),
     "export": Command("ecgtune.cli.export:export", "Export a run as one file that needs no torch, and verify it."),
-    "explain": Command("ecgtune.cli.explain:explain", "Draw a window on ECG paper, with what drove the prediction."),
+    "explain": Command(
+        "ecgtune.cli.explain:explain",
+        "Draw a window on ECG paper, with its most influential stretches.",
+    ),
     "report": Command(
         "ecgtune.cli.report:report", "Write the report of a run or comparison again, or a reviewer's pack."
     ),
@@ -33,7 +36,7 @@ COMMANDS = {
     "page": Command("ecgtune.cli.page:page", "Write a model as one HTML page that reads ECGs in a browser, offline."),
     "serve": Command("ecgtune.cli.serve:serve", "Serve finished runs and exported files over HTTP."),
     "pretrain": Command("ecgtune.cli.pretrain:pretrain", "Pretrain an encoder on recordings without labels."),
-    "convert": Command("ecgtune.cli.convert:convert", "Convert an official ECG-FM .pt file to safetensors."),
+    "convert": Command("ecgtune.cli.convert:convert", "Convert a published checkpoint file to safetensors."),
     "simulate": Command("ecgtune.cli.simulate:simulate", "Write a CSV of simulated one-lead windows."),
     "demo": Command("ecgtune.cli.demo:demo", "Compare four methods on simulated ECGs in a few minutes."),
     "data": Command("ecgtune.cli.data:app", "Download public databases, check recordings, and compare data sets."),

@@ -9,14 +9,14 @@ from ecgtune.cli.output import say
 
 
 def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None:
-    """Convert an official ECG-FM .pt file to safetensors.
+    """Convert a published checkpoint file to safetensors.
 
     The file is read without running anything in it; OUT holds the weights and model.json.
 
     Parameters
     ----------
     checkpoint
-        The .pt file.
+        The published file, such as a .pt file of ECG-FM.
     out
         A new folder.
     heads

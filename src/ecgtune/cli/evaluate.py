@@ -39,8 +39,9 @@ def evaluate(
 ) -> None:
     """Evaluate a finished run on another data set, beside its own test split.
 
-    Nothing is tuned on the data. OUT/table.md and OUT/external.json have the metrics of both with their difference and
-    its interval, thresholds that keep a sensitivity, and subgroups.
+    Recordings are read with the signal path of the run's training. All windows of other data are evaluated,
+    whatever their fold or split. Nothing is tuned on the data. OUT/table.md and OUT/external.json have the metrics
+    of both with their difference and its interval, thresholds that keep a sensitivity, and subgroups.
 
     Parameters
     ----------

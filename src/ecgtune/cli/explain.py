@@ -25,6 +25,7 @@ else:
         skip=(
             "recording",
             "abstain",
+            "sets",
             "max_skipped",
             "workers",
             "device",
@@ -44,10 +45,10 @@ def explain(
     settings: ExplainFlags = ExplainFlags(),
     reading: ReadingFlags = ReadingFlags(),
 ) -> None:
-    """Draw a window on ECG paper, with what drove the prediction.
+    """Draw a window on ECG paper, with its most influential stretches.
 
-    The stretches that speak most for the class are shaded, darker for larger values. A shaded stretch is what the model
-    reads, not what is wrong with a patient.
+    Those that raise the probability of the class most are shaded, darker for larger values. A shaded stretch is what
+    the model reads, not what is wrong with a patient.
 
     Parameters
     ----------

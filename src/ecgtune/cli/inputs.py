@@ -95,7 +95,7 @@ class RecordFlags:
     """Column of patients; `patient` or `patient_id` when not given. A patient, or without them a recording, is in one
     split only."""
     site: str | None = None
-    """Column of the site of a recording, for --leave-site-out."""
+    """Column of the site of a recording, for `ecgtune compare --leave-site-out`."""
     fold: Annotated[str | None, Parameter(group=SPLIT)] = None
     """Column of train / val / test, or of fold numbers, used as they are (PTB-XL: strat_fold)."""
     val_fold: Annotated[int | None, Parameter(group=SPLIT)] = None
@@ -123,7 +123,7 @@ class RecordFlags:
     """Longest run of invalid samples that is interpolated, 0 to 2 s; windows are cut from the parts between longer
     ones."""
     recording_zscore: bool = False
-    """z-score per lead over the whole recording, as in ECG-FM's training; give --normalisation none with it."""
+    """z-score per lead over the whole recording, as in ECG-FM's training, where windows are not normalised."""
     max_skipped: float = 0.01
     """Fraction of recordings that may be missing or unusable; they are listed in skipped.csv."""
     skipped: Path = Path("skipped.csv")

@@ -27,10 +27,10 @@ def report(
     """Write the report of a run or comparison again, or a reviewer's pack.
 
     The report has sections for what `ecgtune evaluate` and `ecgtune stress` wrote into sub-folders of the run, and
-    recordings of the test split, right and wrong, with what drove the answer. With --pack, a folder for reviewers is
-    written instead: a model card, drafts for TRIPOD+AI and STARD-AI, answers for PROBAST+AI, the methods with
-    citations, tables (CSV, LaTeX), figures (SVG, PDF) and Croissant metadata of the data. Every number links the file
-    and key that it was read from. What only a person can answer is blank.
+    recordings of the test split, right and wrong, with the stretches that influenced the prediction. With --pack, a
+    folder for reviewers is written instead: a model card, drafts for TRIPOD+AI and STARD-AI, answers for PROBAST+AI,
+    the methods with citations, tables (CSV, LaTeX), figures (SVG, PDF) and Croissant metadata of the data. Every number
+    links the file and key that it was read from. What only a person can answer is blank.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def report(
     cases
         Recordings of each kind, right and wrong, surest and least sure; 0 keeps those that are there.
     device
-        Device that computes what drove the answers; auto selects CUDA, then MPS, then the CPU.
+        Device that computes the influence of stretches; auto selects CUDA, then MPS, then the CPU.
     """
     check_exists(folder, *(each for each in (evaluation, stress) if each is not None))
     import ecgtune

@@ -30,11 +30,14 @@ def stress(
     inputs: InputFlags = InputFlags(),
     wait: Wait = False,
 ) -> None:
-    """Measure a finished run on windows with noise and other faults.
+    """Measure a finished run on disturbed windows.
 
-    Faults are noise, hum, wrong gains, leads and rates, clipping and short records. OUT/stress.md has AUROC, balanced
-    accuracy at the run's threshold and mean confidence at each strength, with intervals over patients or recordings;
-    OUT/stress.svg draws them, OUT/stress.csv and OUT/stress.json have the numbers. Nothing is tuned.
+    Disturbances are noise, mains, wrong gains, leads and rates, clipping and short records. OUT/stress.md has
+    AUROC, balanced accuracy at the run's threshold and mean confidence at each strength, with intervals over
+    patients or recordings; OUT/stress.svg draws them, OUT/stress.csv and OUT/stress.json have the numbers. Nothing
+    is tuned.
+
+    Recordings are read with the signal path of the run's training.
 
     Parameters
     ----------

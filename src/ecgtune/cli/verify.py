@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     VerifyFlags = PredictSettings
 else:
     VerifyFlags = optional(
-        PredictSettings, "VerifyFlags", RECORDINGS, recipe=False, skip=("recording", "device", "max_skipped", "workers")
+        PredictSettings,
+        "VerifyFlags",
+        RECORDINGS,
+        recipe=False,
+        skip=("recording", "device", "max_skipped", "workers", "abstain", "sets"),
     )
 
 

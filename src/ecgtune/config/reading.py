@@ -41,7 +41,7 @@ class ReadSettings:
     sampling_rate: float | None = None
     """Sampling rate of the files in Hz; needed unless they hold it."""
     unit: Unit | None = None
-    """Unit of the samples; needed for recordings that do not name it, and for windows with --normalisation none."""
+    """Unit of the samples; needed where the files do not name it and the amplitude matters to the model."""
     lead_names: tuple[str, ...] | None = None
     """Leads of the channels in order, where the files do not name them; - leaves a channel out."""
     layout: Layout | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.text import printable, printable_values, reason_of
-from ecgtune.training.run_folder import check_format, read_log
+from ecgtune.training.run_folder import REPEAT, check_format, read_log
 from ecgtune.training.schemas import CertaintyFile, EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, read_json, read_text, read_toml
@@ -122,7 +122,7 @@ def read_pretraining(folder: Path | str) -> FinishedPretraining:
 def _read(folder: Path, kind: str) -> FinishedRun:
     metrics_file = folder / "metrics.json"
     if not metrics_file.is_file():
-        raise RunError(f"{folder} has no metrics.json, so the run is not finished; finish it with --resume")
+        raise RunError(f"{folder} has no metrics.json, so the run is not finished; {REPEAT}")
     metrics = _json(metrics_file, Any)
     check_format(metrics_file, metrics)
     found = metrics.get("kind", FINE_TUNING)

@@ -31,6 +31,7 @@ from ecgtune.utils.stored import ELSEWHERE, read_json, read_json_lines, read_row
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2
+REPEAT = "repeat the command that wrote it (fine-tune and pretrain with --resume)"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class RunFolder:
         if self.finished and (self.best / "model.json").is_file():
             return
         unfinished = self.recipe.is_file() and not self.finished
-        state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"
+        state = f"an unfinished run; {REPEAT}" if unfinished else "no run with a model"
         raise RunError(f"{self.path} holds {state}; allowed: a folder with metrics.json and best/model.json")
 
     def read_metrics(self) -> dict[str, Any]:
