@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ecgtune.errors import EcgtuneError
-from ecgtune.text import reason_of
+from ecgtune.text import printable, reason_of
 from ecgtune.utils.formatting import counted
 
 T = TypeVar("T")
@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 class ConformanceError(EcgtuneError, AssertionError):
     """Checks of a contract that failed: one line per finding, with the names of all checks that have it."""
+
+    def __init__(self, message: str = "") -> None:
+        Exception.__init__(self, printable(message, lines=True))
 
 
 def expect(condition: object, message: str) -> None:
