@@ -17,14 +17,19 @@ from ecgtune.utils.child import end_with_parent
 T = TypeVar("T")
 
 
-@cache
 def end_cleanly() -> None:
     """Destroy the process group at exit, before the interpreter shuts down, and end with a killed torchrun.
 
     Otherwise threads of torch that still hold tensors can abort the finished process with SIGABRT, and the processes of
     torchrun would wait for each other.
     """
+    atexit.unregister(_destroy_process_group)
     atexit.register(_destroy_process_group)
+    _end_with_torchrun()
+
+
+@cache
+def _end_with_torchrun() -> None:
     if torch.distributed.is_torchelastic_launched():
         end_with_parent(os.getppid())
 

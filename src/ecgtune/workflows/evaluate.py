@@ -145,12 +145,13 @@ def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | Non
 
 def _averaged(runs: Sequence[Run]) -> dict[str, Predictions]:
     """Mean predictions of runs, by the names of `SPLITS`: of those splits whose windows all of them have."""
+    if len({run.trained_on_files for run in runs}) > 1:
+        return {}
     found = [read_predictions(RunFolder(run.folder).predictions, run.metrics) for run in runs]
     means = {}
     for side, split in SPLITS.items():
         first, *others = (each.of(split) for each in found)
-        same = len({run.trained_on_files for run in runs}) == 1
-        if same and all(np.array_equal(first.row, each.row) for each in others):
+        if all(np.array_equal(first.row, each.row) for each in others):
             probability = np.mean([first.probability, *(each.probability for each in others)], axis=0)
             means[side] = replace(first, probability=probability)
     return means
