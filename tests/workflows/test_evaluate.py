@@ -222,9 +222,11 @@ def test_recordings_go_through_the_signal_path_of_the_run(folder, tmp_path, caps
     parts = {name: set(column["parts"]) for name, column in found["subgroups"].items() if name != "sex"}
     assert parts == {"rate": {"100 Hz", "200 Hz"}, "length": {"24", "14"}, "leads": {"II", "II, V1"}}
     assert "did you mean 'rate'" in refused(capsys, "evaluate", *words, "--by", "rat", "--out", out)
-    for flag, value in (("--window", "5"), ("--lead", "II")):
-        message = refused(capsys, "evaluate", *words, flag, value, "--out", out)
-        assert f"{flag} is that of the run's training; leave it out" in message
+    for flag, said in (
+        *((flag, f"{flag}: the leads of recordings are those of the run's training") for flag in ("--lead", "--leads")),
+        ("--window", "no option --window in `ecgtune evaluate`"),
+    ):
+        assert said in refused(capsys, "evaluate", *words, flag, "II", "--out", out)
 
 
 @pytest.mark.parametrize(

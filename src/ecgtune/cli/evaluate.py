@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecgtune.cli.inputs import InputFlags, RecordFlags, check_exists, read_data
+from ecgtune.cli.inputs import InputFlags, LabelledFlags, SignalFlags, check_exists, read_data
 from ecgtune.cli.options import MOST_USED, DataFile, Members, Out, Wait, given, optional
 from ecgtune.cli.output import print_columns, say
 from ecgtune.config.commands import EvaluateSettings
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 else:
     EvaluateFlags = optional(EvaluateSettings, "EvaluateFlags", MOST_USED, recipe=False)
 
-#: Options of recordings that the run determines.
-_OF_THE_RUN = ("resample", "leads", "window", "step", "short", "band", "mains", "recording_zscore", "longest_gap")
-
 
 def evaluate(
     run: Annotated[Path, Parameter(group=MOST_USED)],
@@ -34,7 +31,7 @@ def evaluate(
     out: Out = Path("evaluation"),
     ensemble: Members = (),
     settings: EvaluateFlags = EvaluateFlags(),
-    inputs: InputFlags = InputFlags(),
+    inputs: LabelledFlags = LabelledFlags(),
     wait: Wait = False,
 ) -> None:
     """Evaluate a finished run on another data set, beside its own test split.
@@ -49,7 +46,7 @@ def evaluate(
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
     chosen = EvaluateSettings(**given(settings))
-    predictor, dataset, inputs = read_for_run((run, *ensemble), data, inputs)
+    predictor, dataset = read_for_run((run, *ensemble), data, inputs)
     import ecgtune
     from ecgtune.io.subgroup_columns import read_columns
     from ecgtune.reporting.external import comparison_rows, gap_sentence, promise_sentences, sentences
@@ -64,9 +61,9 @@ def evaluate(
     say(f"table: {out / 'table.md'}")
 
 
-def read_for_run(runs: tuple[Path, ...], data: Path, inputs: InputFlags) -> tuple[Predictor, Dataset, InputFlags]:
+def read_for_run(runs: tuple[Path, ...], data: Path, inputs: LabelledFlags) -> tuple[Predictor, Dataset]:
     """Open an exported file, a run or an ensemble, and read labelled data with its signal path, as the flags say."""
-    records = inputs.records
+    reading, records, signal = inputs.reading, inputs.records, SignalFlags()
     check_exists(*runs, data, records.records)
     for run in runs:
         if not run.is_file():
@@ -77,15 +74,12 @@ def read_for_run(runs: tuple[Path, ...], data: Path, inputs: InputFlags) -> tupl
 
     predictor = open_predictor(runs)
     if records.used:
-        changed = [name for name in _OF_THE_RUN if getattr(records, name) != getattr(RecordFlags(), name)]
-        changed += ["lead"] if inputs.reading.lead is not None else []
-        if changed:
-            raise SettingError(f"--{changed[0].replace('_', '-')} is that of the run's training; leave it out")
+        for name, value in {"lead": reading.lead, "leads": records.leads}.items():
+            if value is not None:
+                raise SettingError(f"--{name}: the leads of recordings are those of the run's training; leave it out")
         path = predictor.signal_path()
-        records = replace(
-            records,
+        signal = SignalFlags(
             resample=path.sampling_rate,
-            leads=path.leads,
             window=path.window,
             step=path.step,
             short=path.short,
@@ -94,5 +88,5 @@ def read_for_run(runs: tuple[Path, ...], data: Path, inputs: InputFlags) -> tupl
             recording_zscore=path.zscore,
             longest_gap=path.longest_gap,
         )
-        inputs = replace(inputs, records=records)
-    return predictor, read_data(data, inputs, []), inputs
+        records = replace(records, leads=path.leads)
+    return predictor, read_data(data, InputFlags(reading, records, signal), [])

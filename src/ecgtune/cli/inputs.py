@@ -104,11 +104,29 @@ class RecordFlags:
     """Fold to test on; 10 of strat_fold, else the last."""
     published: Annotated[Literal["mitdb"] | None, Parameter(group=SPLIT)] = None
     """Published split by recording: mitdb is DS1 / DS2 of the MIT-BIH Arrhythmia Database without paced records."""
-    resample: float | None = None
-    """Sampling rate of the windows in Hz; the model's when not given."""
     leads: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Leads of the windows; of recordings, missing ones are derived from I and II, or zeros. Those recorded when not
     given."""
+    max_skipped: float = 0.01
+    """Fraction of recordings that may be missing or unusable; they are listed in skipped.csv."""
+    skipped: Path = Path("skipped.csv")
+    """List of the recordings that could not be used, with reasons; written only if there are any."""
+    workers: Annotated[int | None, Parameter(group=MACHINE)] = None
+    """Processes that read recordings; the number of cores when not given."""
+
+    @property
+    def used(self) -> bool:
+        """Whether the data are recordings, not a file of windows."""
+        return self.records is not None or self.labels_from_headers
+
+
+@Parameter(name="*", group=RECORDINGS)
+@dataclass(frozen=True)
+class SignalFlags:
+    """The signal path from recordings to windows."""
+
+    resample: float | None = None
+    """Sampling rate of the windows in Hz; the model's when not given."""
     window: float | None = None
     """Seconds of a window; whole recordings, which have to be of one length, when not given."""
     step: float | None = None
@@ -124,26 +142,23 @@ class RecordFlags:
     ones."""
     recording_zscore: bool = False
     """z-score per lead over the whole recording, as in ECG-FM's training, where windows are not normalised."""
-    max_skipped: float = 0.01
-    """Fraction of recordings that may be missing or unusable; they are listed in skipped.csv."""
-    skipped: Path = Path("skipped.csv")
-    """List of the recordings that could not be used, with reasons; written only if there are any."""
-    workers: Annotated[int | None, Parameter(group=MACHINE)] = None
-    """Processes that read recordings; the number of cores when not given."""
-
-    @property
-    def used(self) -> bool:
-        """Whether the data are recordings, not a file of windows."""
-        return self.records is not None or self.labels_from_headers
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class InputFlags:
-    """What DATA is, and how it is read."""
+class LabelledFlags:
+    """What DATA is, where a run determines the signal path."""
 
     reading: Reading = field(default_factory=Reading)
     records: RecordFlags = field(default_factory=RecordFlags)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InputFlags(LabelledFlags):
+    """What DATA is, and how it is read."""
+
+    signal: SignalFlags = field(default_factory=SignalFlags)
 
 
 @Parameter(name="*", group=SPLIT)
@@ -185,7 +200,12 @@ def read_data(data: Path, inputs: InputFlags, recipes: Sequence[Recipe]) -> Data
     resolve_models(recipes)
     if not records.used:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
-        asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
+        asked += [
+            item.name
+            for flags in (records, inputs.signal)
+            for item in dataclasses.fields(flags)
+            if getattr(flags, item.name) != item.default
+        ]
         asked = [name for name in asked if name != "leads"]
         if asked:
             raise SettingError(f"{flag_of(asked[0])} is an option of recordings; give their folder with --records")
@@ -238,7 +258,7 @@ def inspect(data: Path, inputs: InputFlags, models: Sequence[str] = ()) -> Inspe
     settings = files.settings
     if models:
         own = _input_of(models)
-        own["sampling_rate"] = inputs.records.resample or own["sampling_rate"]
+        own["sampling_rate"] = inputs.signal.resample or own["sampling_rate"]
         settings = dataclasses.replace(settings, **own)
     with ProgressBar() as bar:
         bar.describe("recordings")
@@ -259,7 +279,7 @@ def record_files(data: Path, inputs: InputFlags) -> RecordFiles:
     from ecgtune.io.readers.base import ReadOptions
     from ecgtune.io.records.reading import RecordFiles, RecordSettings
 
-    reading, records = inputs.reading, inputs.records
+    reading, records, signal = inputs.reading, inputs.records, inputs.signal
     if reading.group is not None:
         raise SettingError("--group is for files of windows; name the column of patients with --patient")
     if reading.drop_invalid:
@@ -276,7 +296,6 @@ def record_files(data: Path, inputs: InputFlags) -> RecordFiles:
     lead = None if reading.lead is None else (reading.lead,)
     if lead is not None and records.leads is not None:
         raise SettingError(BOTH_LEADS)
-    same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers", "match_numbers")
     columns = TableColumns(
         recording=records.recording_column,
         patient=records.patient,
@@ -296,11 +315,12 @@ def record_files(data: Path, inputs: InputFlags) -> RecordFiles:
         published=records.published,
     )
     settings = RecordSettings(
-        sampling_rate=records.resample,
+        sampling_rate=signal.resample,
         leads=records.leads or lead,
-        mains=None if records.mains is None else float(records.mains),
-        zscore=records.recording_zscore,
-        **{name: getattr(records, name) for name in same},
+        mains=None if signal.mains is None else float(signal.mains),
+        zscore=signal.recording_zscore,
+        **{name: getattr(signal, name) for name in ("window", "step", "short", "band", "longest_gap")},
+        **{name: getattr(records, name) for name in ("max_skipped", "workers", "match_numbers")},
     )
     return RecordFiles(data, folder, columns, ReadOptions(**given(reading.files)), settings)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.evaluate import read_for_run
-from ecgtune.cli.inputs import InputFlags
+from ecgtune.cli.inputs import LabelledFlags
 from ecgtune.cli.options import MOST_USED, DataFile, Members, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import StressSettings
@@ -27,7 +27,7 @@ def stress(
     out: Out = Path("stress"),
     ensemble: Members = (),
     settings: StressFlags = StressFlags(),
-    inputs: InputFlags = InputFlags(),
+    inputs: LabelledFlags = LabelledFlags(),
     wait: Wait = False,
 ) -> None:
     """Measure a finished run on disturbed windows.
@@ -44,7 +44,7 @@ def stress(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
-    predictor, dataset, _ = read_for_run((run, *ensemble), data, inputs)
+    predictor, dataset = read_for_run((run, *ensemble), data, inputs)
     import ecgtune
     from ecgtune.reporting.stress import stress_sentences
 

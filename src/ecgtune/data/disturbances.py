@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.leads import FROM_LIMBS
 from ecgtune.data.signal.filters import resample
-from ecgtune.data.signal.noise import add_at_ratio, coloured_noise, mains_hum
+from ecgtune.data.signal.noise import add_at_ratio, coloured_noise, mains_noise
 from ecgtune.errors import SettingError
 
 Signal = NDArray[np.float32]
@@ -155,7 +155,9 @@ def _humming(hertz: float) -> tuple[Allowed, Change]:
         signal: Signal, recorded: Recorded, strength: Strength, generator: np.random.Generator
     ) -> NDArray[np.floating]:
         signal = signal[:, recorded.channels]
-        return add_at_ratio(signal, mains_hum(hertz, signal.shape, recorded.sampling_rate, generator), float(strength))
+        return add_at_ratio(
+            signal, mains_noise(hertz, signal.shape, recorded.sampling_rate, generator), float(strength)
+        )
 
     return allowed, change
 

@@ -109,7 +109,7 @@ def _missing(evidence: Evidence, shown: str) -> list[tuple[str, str]]:
     if not any(not result["data"]["own_test_split"] for result in evidence.external.values()):
         found.append(("Test it on data of another hospital or device:", evaluate_command(shown)))
     if not evidence.stress:
-        found.append(("Test it with noise, wrong leads and other faults:", stress_command(shown)))
+        found.append(("Test it with noise, wrong leads and other disturbances:", stress_command(shown)))
     return found
 
 

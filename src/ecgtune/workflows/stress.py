@@ -1,4 +1,4 @@
-"""Accuracy and confidence of a finished run on windows with noise, wrong leads, rates and gains, and other faults."""
+"""Accuracy and confidence of a finished run under noise, wrong leads, rates, gains and other disturbances."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from ecgtune.data.signal.noise import SPECTRA, add_at_ratio, coloured_noise, mains_hum
+from ecgtune.data.signal.noise import SPECTRA, add_at_ratio, coloured_noise, mains_noise
 
 RATE = 500.0
 
@@ -42,7 +42,7 @@ def test_the_ratio_is_reached(kind, decibels):
     generator = np.random.default_rng(2)
     signal = generator.normal(3, [[0.2], [5.0]], (4, 2, 1000)).astype(np.float32)
     shape = signal.shape
-    noise = mains_hum(50, shape, RATE, generator) if kind == "mains" else coloured_noise(kind, shape, RATE, generator)
+    noise = mains_noise(50, shape, RATE, generator) if kind == "mains" else coloured_noise(kind, shape, RATE, generator)
     added = add_at_ratio(signal, noise, decibels).astype(np.float64) - signal
     reached = 10 * np.log10(signal.var(axis=-1) / added.var(axis=-1))
     assert np.abs(reached - decibels).max() < 0.1
@@ -69,7 +69,7 @@ def test_electrode_motion_is_sudden_and_then_decays():
 
 
 def test_hum_has_one_phase_for_all_leads():
-    hum = mains_hum(60, (3, 2, 1000), RATE, np.random.default_rng(0))
+    hum = mains_noise(60, (3, 2, 1000), RATE, np.random.default_rng(0))
     assert np.array_equal(hum[:, 0], hum[:, 1])
     assert not np.allclose(hum[0], hum[1])
     frequency, power = welch(hum[0, 0], RATE, nperseg=1000)

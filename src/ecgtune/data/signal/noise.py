@@ -72,7 +72,7 @@ def coloured_noise(
     return np.fft.irfft(np.fft.rfft(source, axis=-1) * response, n=length, axis=-1)[..., length - samples :]
 
 
-def mains_hum(
+def mains_noise(
     hertz: float, shape: tuple[int, ...], sampling_rate: float, generator: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return a sine of `hertz` Hz, `shape` (windows, leads, samples), with a random phase per window for all leads."""
