@@ -129,8 +129,14 @@ def test_modules_are_small_and_not_tiny():
         ("import ecgtune.cli.main", {"torch", "peft", "numpy", "scipy", "matplotlib"}),
         ("import ecgtune.evaluation.evaluate", {"torch", "peft", "scipy", "matplotlib"}),
         ("import ecgtune; ecgtune.read_dataset", {"torch", "peft", "scipy", "matplotlib", "pandas"}),
-        ("import ecgtune; ecgtune.load_model('ecg-fm-tiny')", {"peft", "accelerate", "matplotlib", "pandas"}),
-        ("import ecgtune; ecgtune.predict; ecgtune.load_run", {"peft", "accelerate", "matplotlib", "pandas"}),
+        (
+            "import ecgtune; ecgtune.load_model('ecg-fm-tiny')",
+            {"peft", "accelerate", "matplotlib", "pandas", "scipy", "sympy", "torch._dynamo"},
+        ),
+        (
+            "import ecgtune; ecgtune.predict; ecgtune.load_run",
+            {"peft", "accelerate", "matplotlib", "pandas", "scipy", "sympy", "torch._dynamo"},
+        ),
         ("import ecgtune; ecgtune.pretrain", {"neurokit2", "peft"}),
     ],
 )

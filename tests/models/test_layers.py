@@ -1,12 +1,13 @@
-"""Explicit attention against torch's own, forward and backward, and which of them is taken."""
+"""Explicit attention against torch's own, forward and backward, which of them is taken, and modules without values."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from ecgtune.models import layers
-from ecgtune.models.layers import PreNormLayer, attend, explicit_attention
+from ecgtune.models.layers import PreNormLayer, attend, explicit_attention, without_values
 
 SHAPE = (2, 3, 11, 8)
 MASKS = {
@@ -114,3 +115,34 @@ def test_a_wrapped_layer_acts_in_evaluation_mode_without_gradients() -> None:
             hook = layer.get_submodule(name).register_forward_hook(lambda module, inputs, output: output + 1)
             assert not torch.allclose(layer(tokens), before), name
             hook.remove()
+
+
+class Drawn(nn.Module):
+    """A module that initialises its parameters in several ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.empty(3).normal_(std=0.1))
+        self.shift = nn.Parameter(torch.empty(2, 3).uniform_(-1, 1))
+        self.table = nn.Parameter(nn.init.trunc_normal_(torch.empty(4, 5), std=0.02))
+        nn.init.normal_(tensor=self.scale)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Drawn,
+        lambda: nn.LSTM(3, 4),
+        *(lambda dim=dim: weight_norm(nn.Conv1d(4, 6, 5), dim=dim) for dim in (0, 1, 2, None)),
+    ],
+    ids=["draws", "LSTM", "norm over 0", "norm over 1", "norm over 2", "norm over all"],
+)
+def test_modules_without_values_have_the_names_and_shapes_of_others(make):
+    state = torch.get_rng_state()
+    with without_values():
+        hollow = make().state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(tensor.is_meta for tensor in hollow.values())
+    assert {name: tensor.shape for name, tensor in hollow.items()} == {
+        name: tensor.shape for name, tensor in make().state_dict().items()
+    }

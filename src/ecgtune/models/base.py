@@ -19,7 +19,7 @@ from ecgtune.config.base import choose
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.input_spec import InputSpec
-from ecgtune.models.layers import draws, is_fixed, running_statistics_kept
+from ecgtune.models.layers import draws, is_fixed, running_statistics_kept, without_values
 from ecgtune.models.leads import ChannelMode, combine_leads, read_leads, select_leads
 from ecgtune.models.tensors import of_same_types, parameter_limit
 from ecgtune.models.weights import Weights
@@ -331,7 +331,7 @@ class Encoder(nn.Module):
 
         Raises torch's RuntimeError when a name, shape or kind of number does not match.
         """
-        with torch.device("meta"), parameter_limit(weights.values()):  # no draws, no memory: they are replaced at once
+        with without_values(), parameter_limit(weights.values()):
             encoder = cls(config)
         if encoder._non_persistent_buffers():  # their values are in no file, so they are computed
             with torch.random.fork_rng(devices=[]):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
@@ -186,3 +188,27 @@ def draws(module: nn.Module) -> bool:
         return module.p > 0
     rates = (getattr(module, "dropout", 0.0), getattr(module, "drop_path", 0.0))
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """No random initialisation and no weight norm, for which torch imports its compiler on the meta device: seconds."""
+
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        if func is torch._weight_norm:
+            return args[0]
+        if func is torch.norm_except_dim:
+            weight, _, dim = args
+            return weight.new_empty(() if dim == -1 else [n if i == dim else 1 for i, n in enumerate(weight.shape)])
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Within it, modules are built on the meta device: names and shapes, no memory, and no random numbers."""
+    with torch.device("meta"), _ShapesOnly():
+        yield

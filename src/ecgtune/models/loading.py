@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
-import torch
 from torch import nn
 
 from ecgtune.config.base import choose
@@ -18,6 +17,7 @@ from ecgtune.models.base import Checkpoint
 from ecgtune.models.checkpoint import WEIGHTS_FILE, load_checkpoint, load_named
 from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layers import without_values
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
 from ecgtune.models.registry import HubRepository, PublishedWeights, find_model, licence_of, model_info
@@ -127,7 +127,7 @@ def input_spec_of(name_or_path: str | Path) -> InputSpec:
     if found is not None and not Path(name).exists():
         architecture, weights = found
         if name in MODELS or not isinstance(weights, HubRepository):
-            with torch.device("meta"):
+            with without_values():
                 return architecture(weights.config(architecture)).input_spec
     return _find(name_or_path, 0, None, None)[1].encoder.input_spec
 
@@ -141,7 +141,7 @@ def leads_problem(name_or_path: str | Path, leads: Sequence[str]) -> str:
         return ""
     else:
         entry = MODELS[name]
-        with torch.device("meta"):
+        with without_values():
             encoder = entry.architecture(entry.weights.config(entry.architecture))
     try:
         encoder.adapt_leads(leads)

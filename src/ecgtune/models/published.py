@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError, CheckpointError
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig
+from ecgtune.models.layers import without_values
 from ecgtune.models.tensors import check_tensors, to_float32
 from ecgtune.models.torch_files import UnreadTensor
 from ecgtune.models.weights import BESIDE, Weights
@@ -141,7 +142,7 @@ class StateDictFormat:
 
     def _expected(self, config: EncoderConfig, found: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Name in the file -> name in the encoder and shape; a head is expected where the file has one."""
-        with torch.device("meta"):
+        with without_values():
             encoder = self.architecture(config)
         shapes = {self.published_name(name): (name, tuple(t.shape)) for name, t in encoder.state_dict().items()}
         if self.head is not None and any(name in found for name in self.head):

@@ -21,6 +21,7 @@ from ecgtune.models.architectures import ARCHITECTURES, find_architecture
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig
 from ecgtune.models.checkpoint import load_checkpoint, load_named, read_config
 from ecgtune.models.hub import download
+from ecgtune.models.layers import without_values
 from ecgtune.models.names import MODELS, NamedModel, built_in, model_names
 from ecgtune.models.weights import Weights
 
@@ -285,7 +286,7 @@ def licence_of(name: str) -> str:
 def _info(name: str) -> ModelInfo:
     entry = MODELS[name]
     config = entry.weights.config(entry.architecture)
-    with torch.device("meta"):
+    with without_values():
         encoder = entry.architecture(config)
     scratch = isinstance(entry.weights, RandomWeights) and entry.weights.sizes is None
     spec = encoder.input_spec

@@ -6,7 +6,6 @@ import math
 from typing import Any, cast
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 
@@ -18,6 +17,8 @@ class FrozenSpectrum:
     """
 
     def __init__(self, conv: nn.Conv1d, length: int) -> None:
+        from scipy.fft import next_fast_len
+
         self._length, self._groups = length, conv.groups
         self._sources = tuple(conv.parameters())
         self._state = self._state_of(conv)

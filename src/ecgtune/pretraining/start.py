@@ -16,6 +16,7 @@ from ecgtune.io.recordings import Recordings
 from ecgtune.models.architectures import find_architecture
 from ecgtune.models.base import Checkpoint, Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layers import without_values
 from ecgtune.models.loading import load_encoder
 from ecgtune.models.masked_signal import depth_tokens
 from ecgtune.models.names import model_names
@@ -55,7 +56,7 @@ def start_checkpoint(start: StartWeights) -> Checkpoint | None:
         return None
     named = None if Path(start.name).exists() else find_model(start.name)
     if named is not None:  # before its weights are asked for
-        with torch.device("meta"):
+        with without_values():
             _check_trainable(named[0](named[1].config(named[0])))
     found = load_encoder(start.name, checkpoint=start.checkpoint)
     _check_trainable(found.encoder)

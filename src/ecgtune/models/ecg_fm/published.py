@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import AuditError, CheckpointError
 from ecgtune.models.base import Checkpoint, EncoderConfig
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
+from ecgtune.models.layers import without_values
 from ecgtune.models.tensors import check_tensors, to_float32
 from ecgtune.models.torch_files import UnreadTensor
 from ecgtune.models.weights import Weights
@@ -170,7 +170,7 @@ def _current_name(name: str) -> str:
 
 
 def _shapes(config: EcgFmConfig) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
+    with without_values():
         return {name: tuple(tensor.shape) for name, tensor in EcgFM(config).state_dict().items()}
 
 
