@@ -52,9 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_objects_to_collect() -> None:
-    """Every training collects garbage first, which takes long among the objects of all imported libraries."""
+def _nothing_to_collect() -> None:
+    """What the tests of other files left is collected."""
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _few_objects_to_collect(_nothing_to_collect: None) -> None:
+    """Every training collects garbage first, which takes long among the objects of all imported libraries."""
     gc.freeze()
 
 

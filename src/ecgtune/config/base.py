@@ -8,6 +8,7 @@ import math
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -60,7 +61,7 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
 
     Raises SettingError for an unknown name, a value of another type or a value outside a Literal.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in table.items():
@@ -144,12 +145,17 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
 def check_fields(settings: Any) -> None:
     """Raise SettingError unless every field of the dataclass has a value of its type, and a finite one if a number.
 
     Called first in `__post_init__`, because type hints alone do not reject a misspelt choice.
     """
-    hints, name = get_type_hints(type(settings)), type(settings).__name__
+    hints, name = _hints(type(settings)), type(settings).__name__
     for field in dataclasses.fields(settings):
         _convert(getattr(settings, field.name), hints[field.name], f"{field.name} of {name}")
 

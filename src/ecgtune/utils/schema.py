@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from types import UnionType
 from typing import (
     Annotated,
@@ -94,8 +95,7 @@ def _limit_problem(value: Any, limits: list[Any], place: str) -> str:
 def _table_problem(value: Any, hint: Any, place: str) -> str:
     if not isinstance(value, Mapping):
         return _sentence(place, value, "a table")
-    hints = get_type_hints(hint, include_extras=True)
-    for name, kind in hints.items():
+    for name, kind in _hints(hint).items():
         at = f"{place}.{name}"
         if name in value:
             problem = _problem(value[name], kind, at)
@@ -104,6 +104,11 @@ def _table_problem(value: Any, hint: Any, place: str) -> str:
         if problem:
             return problem
     return ""
+
+
+@cache
+def _hints(table: type) -> dict[str, Any]:
+    return get_type_hints(table, include_extras=True)
 
 
 def _sentence(place: str, value: Any, needed: str) -> str:
