@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Parameter
 
@@ -84,7 +84,7 @@ def read_for_run(runs: tuple[Path, ...], data: Path, inputs: LabelledFlags) -> t
             step=path.step,
             short=path.short,
             band=path.band,
-            mains=None if path.mains is None else f"{path.mains:g}",
+            mains=None if path.mains is None else cast(Any, f"{path.mains:g}"),
             recording_zscore=path.zscore,
             longest_gap=path.longest_gap,
         )

@@ -196,12 +196,12 @@ class _ShapesOnly(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if getattr(func, "__module__", "") == "torch.nn.init" or name in ("normal_", "uniform_"):
             return args[0] if args else kwargs["tensor"]
-        if func is torch._weight_norm:
+        if name == "_weight_norm":
             return args[0]
-        if func is torch.norm_except_dim:
+        if name == "norm_except_dim":
             weight, _, dim = args
             return weight.new_empty(() if dim == -1 else [n if i == dim else 1 for i, n in enumerate(weight.shape)])
         return func(*args, **kwargs)

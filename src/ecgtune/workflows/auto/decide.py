@@ -22,6 +22,7 @@ from ecgtune.utils import formatting
 from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.plan_file import (
     FLAGS,
+    FULL,
     GIVEN,
     PLAN,
     SCRATCH,
@@ -140,7 +141,7 @@ def _given(found: Mapping[str, Any], settings: AutoSettings) -> dict[str, Any]:
     values["budget.seconds"] = None if settings.budget is None else settings.seconds
     values["training.device"] = None if settings.device == "auto" else settings.device
     if settings.methods is not None:
-        values["training.methods"] = tuple(dict.fromkeys((*settings.methods, "full", "scratch")))
+        values["training.methods"] = tuple(dict.fromkeys((*settings.methods, FULL, SCRATCH)))
     for name, value in _read_settings(found).items():
         values[f"data.{name}"] = value
     return {key: value for key, value in values.items() if value is not None}

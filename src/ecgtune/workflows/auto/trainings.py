@@ -45,8 +45,8 @@ _MOST_VALIDATION, _SMALLEST_VALIDATION = 0.02, 128
 #: The steps after this one need some seconds, and predict the validation and test windows, up to 1,300 for the novelty,
 #: and `VERIFIED` for the exported file with and without torch; a part of the budget at most is kept for that.
 _AFTER, _PASSES, _NOVELTY, _MOST_AFTER = 45.0, 1.1, 1300, 0.6
-VERIFIED = 1024
-_SAFE = 1.2  # times the time that these steps need
+VERIFIED = 512
+_SAFE = 1.1  # times the time that these steps need
 _LEAST_KEPT = 0.2  # fraction of the budget that is kept for them from the first training of a method
 _FEWEST_EPOCHS = 2
 #: Seconds of a training outside of its epochs: the model, its audits, the windows.

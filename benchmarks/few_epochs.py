@@ -1,0 +1,84 @@
+"""Full fine-tuning against LoRA for two epochs in the same time, as `ecgtune auto` trains where time is short.
+
+    python benchmarks/few_epochs.py ../shared/data
+
+trains each on so many windows that both take about as long, with the plan, the split and the recipes of auto, and
+scores 1,000 validation windows; the test windows are not read. results/few_epochs.csv has one row per task, method and
+seed. Rerun to resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecgtune.utils.files import write_json, write_text
+from ecgtune.utils.machine import processor_name
+from ecgtune.workflows.auto.trial import JOB, name_of, run_trial
+
+RESULTS = Path(__file__).resolve().parent / "results" / "few_epochs.csv"
+COLUMNS = ("task", "method", "seed", "windows", "epochs", "val_auroc", "seconds", "threads", "machine", "date")
+FILES = {"cinc2017": "cinc2017_windows.npz", "rhythms": "cinc2017_rhythms.npz"}
+WINDOWS = {"full": 2800, "lora": 3500}  # by the seconds of a step and of a forward pass
+ENCODER, EPOCHS, VALIDATED = "ecg-fm-tiny", 2, 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of cinc2017_windows.npz and cinc2017_rhythms.npz")
+    parser.add_argument("--tasks", nargs="+", choices=FILES, default=list(FILES))
+    parser.add_argument("--methods", nargs="+", choices=WINDOWS, default=list(WINDOWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/few-epochs"))
+    options = parser.parse_args()
+    for task in options.tasks:
+        out = options.out / task
+        if not (out / "plan.toml").is_file():
+            words = [str(options.data / FILES[task]), "--until", "decide", "--out", str(out)]
+            subprocess.run([sys.executable, "-m", "ecgtune", "auto", *words], check=True)
+        for method in options.methods:
+            for seed in options.seeds:
+                save(trained(task, method, seed, out))
+
+
+def trained(task: str, method: str, seed: int, out: Path) -> dict[str, Any]:
+    job = {"method": method, "encoder": ENCODER, "windows": WINDOWS[method], "validated": VALIDATED, "epochs": EPOCHS}
+    job |= {"seed": seed, "seconds": None, "pieces": None, "round": 0}
+    job["name"] = name_of(job)
+    folder = out / "do" / job["name"] / "round-0"
+    write_json(folder / JOB, job)
+    found = run_trial(out, folder)
+    return {
+        "task": task,
+        "method": method,
+        "seed": seed,
+        "windows": found["train_windows"],
+        "epochs": EPOCHS,
+        "val_auroc": f"{found['score']:.4f}",
+        "seconds": f"{found['spent']:.0f}",
+        "threads": torch.get_num_threads(),
+        "machine": processor_name(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def save(row: dict[str, Any]) -> None:
+    """Replace the row of the same task, method and seed."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    if RESULTS.is_file():
+        with RESULTS.open(newline="", encoding="utf-8") as lines:
+            rows = {tuple(old[name] for name in COLUMNS[:3]): old for old in csv.DictReader(lines)}
+    rows[tuple(str(row[name]) for name in COLUMNS[:3])] = row
+    lines = [",".join(COLUMNS), *(",".join(str(rows[key][name]) for name in COLUMNS) for key in sorted(rows))]
+    write_text(RESULTS, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
