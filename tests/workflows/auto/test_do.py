@@ -61,26 +61,6 @@ def test_a_resumed_command_keeps_encoders_and_seeds_for_which_no_time_would_be_l
     assert (out / "started").read_text() == started
 
 
-@pytest.mark.parametrize(
-    ("step", "lead", "last"),
-    [(1.0, 0.005, "full"), (1.0, 0.02, "lora"), (1e-3, 0.005, "lora")],
-    ids=["few epochs, close", "few epochs, a clear lead", "many epochs"],
-)
-def test_of_few_epochs_full_fine_tuning_goes_on_where_it_is_close(out, monkeypatch, step, lead, last):
-    replaced = trainings.run_trial
-
-    def trial(out, folder, callbacks=()):
-        result = replaced(out, folder, callbacks)
-        score = {"lora": 0.8 + lead, "full": 0.8}.get(result["method"], 0.7)
-        return {**result, "score": score, "seconds_per_epoch": step * result["train_windows"]}
-
-    monkeypatch.setattr(trainings, "run_trial", trial)
-    monkeypatch.setattr(trainings, "measured", lambda *_: {"step": step, "forward": 1e-3})
-    *_, before, final = done(out)["rungs"]
-    assert list(before["scores"]) == ["lora", "full"]
-    assert list(final["scores"]) == [last]
-
-
 def test_a_larger_budget_keeps_what_was_trained_with_a_smaller_one(out):
     before = done(out)
     write_json(out / "spent.json", {"seconds": 1800.0})

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from ecgtune.workflows.auto import hand_over
-from ecgtune.workflows.auto.hand_over import _rungs, _shown_candidates, _trained, commands, export_note
+from ecgtune.workflows.auto.hand_over import _shown_candidates, _trained, commands, export_note
 from ecgtune.workflows.auto.plan_file import AutoPlan, write_plan
 
 
@@ -59,17 +59,6 @@ def test_the_answer_says_how_well_each_method_was_trained(change, said):
     trials = [small, {**TRAINING, "method": "full", **change}, {"method": "lora", "failed": "it takes other windows"}]
     (sentence,) = _trained({"trials": trials, "training": 3000, "whole": {"full": 100.0}}, AutoPlan())
     assert said in sentence
-
-
-def test_the_answer_says_why_another_method_than_the_best_went_on():
-    rungs = [{"scores": scores} for scores in ({"a": 0.8, "b": 0.7}, {"lora": 0.81, "full": 0.805}, {"full": 0.9})]
-    assert _rungs(rungs) == [
-        "Probes: a 0.800, b 0.700 (validation AUROC)",
-        "Round 1: lora 0.810, full 0.805; full goes on: of few epochs, so small a lead decides nothing",
-        "Round 2: full 0.900",
-    ]
-    rungs[1]["scores"] = {"full": 0.805, "lora": 0.8}
-    assert _rungs(rungs)[1] == "Round 1: full 0.805, lora 0.800"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from ecgtune.utils import formatting
 from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.plan_file import (
     FLAGS,
-    FULL,
     GIVEN,
     PLAN,
     SCRATCH,
@@ -141,7 +140,7 @@ def _given(found: Mapping[str, Any], settings: AutoSettings) -> dict[str, Any]:
     values["budget.seconds"] = None if settings.budget is None else settings.seconds
     values["training.device"] = None if settings.device == "auto" else settings.device
     if settings.methods is not None:
-        values["training.methods"] = tuple(dict.fromkeys((*settings.methods, FULL, SCRATCH)))
+        values["training.methods"] = tuple(dict.fromkeys((*settings.methods, "full", "scratch")))
     for name, value in _read_settings(found).items():
         values[f"data.{name}"] = value
     return {key: value for key, value in values.items() if value is not None}

@@ -16,10 +16,10 @@ from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.plan_file import FOLDER, FULL, AutoPlan, begin
+from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan, begin
 from ecgtune.workflows.auto.schemas import DoneFile
 from ecgtune.workflows.auto.trainings import LATE, OVERHEAD, Trainings
-from ecgtune.workflows.auto.trial import FEW_EPOCHS, PROBE, name_of
+from ecgtune.workflows.auto.trial import PROBE, name_of
 
 RESULTS = "results.json"
 #: Fraction of the first tenth of the time for the probes; the machine may be slower than it was measured.
@@ -29,8 +29,6 @@ _PROBE = 0.2
 #: Fraction of the time that is left for the last training.
 _LAST = 0.95
 _SEEDS = 3  # of the best method, where time is left
-#: With few epochs, full fine-tuning goes on in place of a method whose validation score is higher by less than this.
-_CLOSE = 0.01
 
 
 def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
             progress.note(f"round {number + 1}: " + ", ".join(f"{name} {s:.4f}" for name, s in rung["scores"].items()))
         alive = ranked[: max(1, math.ceil(len(ranked) / 2))] or alive
         if number == len(fractions) - 2:
-            alive = [_last_method(rung["scores"], found)] if ranked else alive[:1]
+            alive = alive[:1]
     trials += _seeds(trainings, trials, alive, encoder)
     trials += trainings.finished()  # also those of a smaller budget
     trained = {trial["method"] for trial in trials if "score" in trial}
@@ -175,16 +173,6 @@ def _larger_probe(trainings: Trainings, trials: list[dict[str, Any]], encoder: s
         return []
     stage, each = f"larger probe of {plan.budget.seconds:g} s", seconds / math.ceil(rounds / trainings.jobs)
     return trainings.run([trainings.planned(stage, PROBE, encoder, each, rounds)])
-
-
-def _last_method(scores: Mapping[str, float], trials: Sequence[dict[str, Any]]) -> str:
-    """The method of the last round: the best, or full fine-tuning where it is close and there was time for few epochs.
-
-    In the same time it then learns more than LoRA (`benchmarks/few_epochs.py`), which so small trainings do not show.
-    """
-    best = next(iter(scores))
-    few = all(trial["epochs"] < FEW_EPOCHS for trial in trials if trial["method"] in scores)
-    return FULL if few and scores.get(FULL, -math.inf) > scores[best] - _CLOSE else best
 
 
 def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:

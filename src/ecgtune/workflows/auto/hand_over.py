@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,7 @@ def _facts(
         "candidates": _shown_candidates(choice["candidates"]),
         "encoder": results["encoder"],
         "trained": _trained(results, plan),
-        "rungs": _rungs(results["rungs"]),
+        "rungs": results["rungs"],
         "missing": results["missing"],
         "test": test,
         "few": _few(choice, metrics),
@@ -146,18 +145,6 @@ def _shown_candidates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         title = row["title"].replace(row["method"], f"{row['method']}{of}", 1)
         shown.append({**row, "shown": f"{row['method']}{of}", "title": title})
     return shown
-
-
-def _rungs(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence with the scores of each rung, and one where another method than the best went on."""
-    sentences = []
-    for number, rung in enumerate(rungs):
-        scores = ", ".join(f"{name} {formatting.score(value)}" for name, value in rung["scores"].items())
-        sentences.append(f"Round {number}: {scores}" if number else f"Probes: {scores} (validation AUROC)")
-        later = list(rungs[number + 1]["scores"]) if number and number + 1 < len(rungs) else []
-        if len(later) == 1 and later[0] != next(iter(rung["scores"])):
-            sentences[-1] += f"; {later[0]} goes on: of few epochs, so small a lead decides nothing"
-    return sentences
 
 
 def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:

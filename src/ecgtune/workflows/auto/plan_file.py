@@ -50,8 +50,8 @@ FLAGS = {
 }
 GIVEN = "as given"
 _AGAIN = "remove it and rerun, which decides again"
-#: The methods that are always compared: full fine-tuning, and a small network from scratch.
-FULL, SCRATCH = "full", "scratch"
+#: The method that is a small network from scratch.
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
