@@ -2,9 +2,9 @@
 
     python benchmarks/few_epochs.py ../shared/data
 
-trains each on so many windows that both take about as long, with the plan, the split and the recipes of auto, and
-scores 1,000 validation windows, with the mean of their probabilities; the test windows are not read.
-results/few_epochs.csv has one row per task, method and seed. Rerun to resume.
+trains each method with the plan, split and recipes of auto, on numbers of windows that take about the same time, and
+scores 1,000 validation windows. The row "mean" is the mean of both probabilities, which takes the time of both. Test
+windows are not read. results/few_epochs.csv has one row per task, method and seed. Rerun to resume.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ecgtune.workflows.auto.trial import JOB, material_of, name_of, read_validat
 RESULTS = Path(__file__).resolve().parent / "results" / "few_epochs.csv"
 COLUMNS = ("task", "method", "seed", "windows", "epochs", "val_auroc", "seconds", "threads", "machine", "date")
 FILES = {"cinc2017": "cinc2017_windows.npz", "rhythms": "cinc2017_rhythms.npz"}
-WINDOWS = {"full": 2800, "lora": 3500}  # by the seconds of a step and of a forward pass
+WINDOWS = {"full": 2800, "lora": 3500}  # which take about as long, by the measured time of a step
 ENCODER, EPOCHS, VALIDATED = "ecg-fm-tiny", 2, 1000
 
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def trained(method: str, seed: int, out: Path) -> dict[str, Any]:
-    """The result of a training, and the folder of its validation predictions."""
+    """The result of a training, with the folder of its validation predictions."""
     job = {"method": method, "encoder": ENCODER, "windows": WINDOWS[method], "validated": VALIDATED, "epochs": EPOCHS}
     job |= {"seed": seed, "seconds": None, "pieces": None, "round": 0}
     job["name"] = name_of(job)

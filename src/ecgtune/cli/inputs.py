@@ -106,7 +106,7 @@ class RecordFlags:
     """Published split by recording: mitdb is DS1 / DS2 of the MIT-BIH Arrhythmia Database without paced records."""
     leads: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Leads of the windows; of recordings, missing ones are derived from I and II, or zeros. Those recorded when not
-    given."""
+    given. A finished run has its own for recordings."""
     max_skipped: float = 0.01
     """Fraction of recordings that may be missing or unusable; they are listed in skipped.csv."""
     skipped: Path = Path("skipped.csv")
@@ -147,7 +147,7 @@ class SignalFlags:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class LabelledFlags:
-    """What DATA is, where a run determines the signal path."""
+    """What DATA is, without the signal path, which a run determines."""
 
     reading: Reading = field(default_factory=Reading)
     records: RecordFlags = field(default_factory=RecordFlags)

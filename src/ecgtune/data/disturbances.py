@@ -145,7 +145,7 @@ def _noisy(kind: str) -> Change:
     return change
 
 
-def _humming(hertz: float) -> tuple[Allowed, Change]:
+def _mains(hertz: float) -> tuple[Allowed, Change]:
     def allowed(recorded: Recorded) -> tuple[tuple[Strength, ...], str]:
         if hertz < recorded.sampling_rate / 2:
             return DECIBELS, ""
@@ -200,8 +200,8 @@ DISTURBANCES = (
     Disturbance("muscle", "Muscle noise", "dB", _always(*DECIBELS), _noisy("muscle")),
     Disturbance("motion", "Electrode motion", "dB", _always(*DECIBELS), _noisy("motion")),
     Disturbance("wander", "Baseline wander", "dB", _always(*DECIBELS), _noisy("wander")),
-    Disturbance("mains-50", "Mains of 50 Hz", "dB", *_humming(50.0)),
-    Disturbance("mains-60", "Mains of 60 Hz", "dB", *_humming(60.0)),
+    Disturbance("mains-50", "Mains of 50 Hz", "dB", *_mains(50.0)),
+    Disturbance("mains-60", "Mains of 60 Hz", "dB", *_mains(60.0)),
     Disturbance("gain", "Gain error", "times", _always(0.01, 0.1, 0.5, 2.0, 10.0, 1000.0), _scaled),
     Disturbance("leads", "Polarity and limb leads", "", _swaps, _swapped),
     Disturbance("missing", "Missing leads", "", _missing_counts, _missing),

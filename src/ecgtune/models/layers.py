@@ -191,7 +191,7 @@ def draws(module: nn.Module) -> bool:
 
 
 class _ShapesOnly(TorchFunctionMode):
-    """No random initialisation and no weight norm, for which torch imports its compiler on the meta device: seconds."""
+    """Skips random initialisation and weight norm; for them torch would import its compiler, which takes seconds."""
 
     def __torch_function__(
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None

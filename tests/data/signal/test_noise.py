@@ -68,9 +68,9 @@ def test_electrode_motion_is_sudden_and_then_decays():
     assert (steps.max(axis=1) > 20 * np.median(steps, axis=1)).mean() > 0.95
 
 
-def test_hum_has_one_phase_for_all_leads():
-    hum = mains_noise(60, (3, 2, 1000), RATE, np.random.default_rng(0))
-    assert np.array_equal(hum[:, 0], hum[:, 1])
-    assert not np.allclose(hum[0], hum[1])
-    frequency, power = welch(hum[0, 0], RATE, nperseg=1000)
+def test_mains_noise_has_one_phase_for_all_leads():
+    mains = mains_noise(60, (3, 2, 1000), RATE, np.random.default_rng(0))
+    assert np.array_equal(mains[:, 0], mains[:, 1])
+    assert not np.allclose(mains[0], mains[1])
+    frequency, power = welch(mains[0, 0], RATE, nperseg=1000)
     assert frequency[power.argmax()] == 60
