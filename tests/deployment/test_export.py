@@ -23,7 +23,6 @@ from packaging.utils import canonicalize_name
 
 import ecgtune
 from ecgtune.deployment import export as deployment
-from ecgtune.deployment.run import Ensemble
 from ecgtune.errors import DataError, ModelFileError, SettingError
 from ecgtune.io.again import read_again
 from ecgtune.models.checkpoint import save_encoder
@@ -345,14 +344,12 @@ def test_a_csv_with_other_separators_is_predicted(folder, tmp_path):
 def test_bad_arguments_are_one_line(folder, tmp_path, capsys):
     assert "is named .onnx" in refused(capsys, "export", folder / "run", tmp_path / "model.pt")
     assert "allowed" in refused(capsys, "export", tmp_path, tmp_path / "model.onnx")
-    assert "predicts alone" in refused(
+    assert "is used alone" in refused(
         capsys, "predict", folder / "model.onnx", folder / "windows.npz", "--ensemble", folder / "run"
     )
     assert "compute on the CPU" in refused(
         capsys, "predict", folder / "model.onnx", folder / "windows.npz", "--device", "cuda"
     )
-    with pytest.raises(SettingError, match="no one graph"):
-        ecgtune.export(Ensemble((ecgtune.load_run(folder / "run"),)), tmp_path / "model.onnx")
 
 
 def distributions(project) -> set[str]:

@@ -40,7 +40,6 @@ def facts(**changed):
         "seconds": 4.0,
         "trainable": [3],
         "few": ["The test split has only 20 patients."],
-        "first": {"value": 0.79},
         "level": {"n": 30, "metrics": {"auroc": ENTRY}},
         "unit": "record",
         "metrics": {"training": {"seconds": 4.0}, "parameters": {"trainable": 3, "total": 9}},
@@ -87,5 +86,5 @@ def test_the_report_has_both_figures_with_text_alternatives(tmp_path):
 def test_an_ensemble_says_what_the_file_holds(tmp_path):
     several = facts()["choice"] | {"runs": ["model-1", "model-2"]}
     text = write_auto(tmp_path, facts(choice=several)).read_text("utf-8")
-    assert "holds the first of the 2 trainings, whose test AUROC alone is 0.790:" in text
-    assert "average the 2 trainings" in (tmp_path / "next.md").read_text("utf-8")
+    assert "holds the 2 trainings and gives the mean of their probabilities" in text
+    assert "the mean of the probabilities of its 2 trainings" in (tmp_path / "next.md").read_text("utf-8")

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { decided, labelsOf, pooled } from "../src/model/decision.js";
 import { readExported } from "../src/model/exported.js";
+import { facts } from "../src/page/facts.js";
 import { occluded, occlusion, strengths, stretches } from "../src/model/occlusion.js";
 
 const field = (number, content) => Buffer.concat([Buffer.from([(number << 3) | 2]), varint(content.length), content]);
@@ -95,4 +96,33 @@ test("a stretch becomes a straight line between its neighbours in all leads", ()
   const values = occluded({ rows, from: 0, samples: 10 }, 2, 5);
   assert.deepEqual([...values.subarray(0, 6)], [0, 1, 7, 13, 19, 25]);
   assert.deepEqual([...values.subarray(10)], [...rows[1]]);
+});
+
+test("the facts of an ensemble are those of its runs", () => {
+  const member = (method, kind, licence) => ({
+    run: { name: method, seed: 0, sha256: "0".repeat(64), model: "tiny", method, weights: "shipped" },
+    encoder: { licence },
+    calibration: { maps: [{ kind }] },
+  });
+  const one = {
+    ...member("probe", "none", "MIT"),
+    task: "binary",
+    classes: ["N", "AF"],
+    decision: { value: 0.5, rule: "mean" },
+    input: { leads: ["II"] },
+    window: 6,
+    step: 6,
+    precision: "float32",
+    format_of_weights: "float32",
+    versions: {},
+  };
+  const found = (metadata) => Object.fromEntries(facts(metadata));
+  assert.equal(found(one).Probabilities, undefined);
+  assert.equal(found(one).Method, "probe");
+  const both = found({ ...one, members: [one, member("lora", "temperature", "MIT")] });
+  assert.equal(both.Probabilities, "mean of 2 trained models");
+  assert.equal(both.Method, "probe, lora");
+  assert.equal(both.Calibration, "none; temperature, fitted on validation");
+  assert.equal(both["Licence of the encoder"], "MIT");
+  assert.match(both.Run, /^probe, seed 0.*; lora, seed 0/);
 });

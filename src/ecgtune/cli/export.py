@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecgtune.cli.options import MOST_USED, given, optional
+from ecgtune.cli.options import MOST_USED, Members, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import ExportSettings
 from ecgtune.training.run_folder import RunFolder
@@ -23,6 +23,7 @@ def export(
     model: Annotated[Path, Parameter(group=MOST_USED)],
     /,
     *,
+    ensemble: Members = (),
     settings: ExportFlags = ExportFlags(),
 ) -> None:
     """Export a run as one file that needs no torch, and verify it.
@@ -37,8 +38,9 @@ def export(
     model
         The file to write: model.onnx, or model.pte for ExecuTorch on phones and small boards.
     """
-    RunFolder(run).check_finished()
+    for folder in (run, *ensemble):
+        RunFolder(folder).check_finished()
     import ecgtune
 
-    found = ecgtune.export(run, model, ExportSettings(**given(settings)))
+    found = ecgtune.export((run, *ensemble), model, ExportSettings(**given(settings)))
     say(*found.sentences(), f"exported: {found.path} ({found.path.stat().st_size / 1e6:.1f} MB)")

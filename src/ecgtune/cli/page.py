@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.export import ExportFlags
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, given
+from ecgtune.cli.options import MOST_USED, Members, given
 from ecgtune.cli.output import say
 from ecgtune.config.commands import ExportSettings
 
@@ -20,6 +20,7 @@ def page(
     /,
     *,
     title: Annotated[str | None, Parameter(group=MOST_USED)] = None,
+    ensemble: Members = (),
     settings: ExportFlags = ExportFlags(),
 ) -> None:
     """Write a model as one HTML page that reads ECGs in a browser, offline.
@@ -30,14 +31,15 @@ def page(
     Parameters
     ----------
     model
-        A file of ecgtune export, or the folder of a run, which is exported first.
+        A file of ecgtune export, or the folder of a run, which is exported first, with those of --ensemble.
     html
         The file to write, such as page.html.
     title
         Heading of the page; the labels when not given.
     """
-    check_exists(model)
+    for each in (model, *ensemble):
+        check_exists(each)
     import ecgtune
 
-    path = ecgtune.page(model, html, ExportSettings(**given(settings)), title=title)
+    path = ecgtune.page((model, *ensemble) if ensemble else model, html, ExportSettings(**given(settings)), title=title)
     say(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")

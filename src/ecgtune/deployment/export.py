@@ -7,23 +7,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ecgtune.data.dataset import check_rate
-from ecgtune.deployment.graph import InferenceGraph
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.deployment.graph import Graph, InferenceGraph, MeanGraph
 from ecgtune.deployment.int8_graph import FORMATS
 from ecgtune.deployment.onnx_graph import stripped, to_onnx
 from ecgtune.deployment.program import Program, check_installed, to_program
-from ecgtune.deployment.run import Run
+from ecgtune.deployment.run import Ensemble, Run
 from ecgtune.deployment.verification import (
     VerificationWindows,
     calibration_windows,
     original,
     original_seconds,
 )
-from ecgtune.errors import VerificationError
+from ecgtune.errors import SettingError, VerificationError
 from ecgtune.models.registry import licence_of
 from ecgtune.runtime.exported_file import FORMAT, sealed
 from ecgtune.runtime.model import INPUT, Model
@@ -49,25 +50,34 @@ REFUSED = "the exported model does not predict as the run does, so nothing is wr
 
 
 def export_run(
-    run: Run, path: Path, windows: VerificationWindows, *, int8: bool = False, sampling_rate: float | None = None
+    run: Run | Ensemble,
+    path: Path,
+    windows: VerificationWindows,
+    *,
+    int8: bool = False,
+    sampling_rate: float | None = None,
 ) -> Verified:
     """Write `run` as the file `path` and its verification as `<name>.verification.json` beside it.
+
+    The file of an ensemble holds all its runs, and gives the mean of their probabilities.
 
     path: of an ONNX file; with the ending .pte, of a program of ExecuTorch. windows: to verify on. int8: weights of
     eight bits, of an ONNX file; of the formats that pass the verification the fastest is taken. sampling_rate: Hz of
     the graph's input; that of the training data when not given.
 
     Raises VerificationError, and leaves an earlier file as it was, where float32 probabilities differ by more than
-    1e-5, or no format of eight bits changes at most 0.5 % of the decisions and loses at most 0.002 of AUROC.
+    1e-5, or no format of eight bits changes at most 0.5 % of the decisions and loses at most 0.002 of AUROC, and
+    SettingError for an ensemble of which no one graph can be made.
     """
-    rate = run.sampling_rate if sampling_rate is None else float(sampling_rate)
+    first = run.runs[0]
+    rate = first.sampling_rate if sampling_rate is None else float(sampling_rate)
     check_rate(rate, "the rate of the input,")
-    data = run.metrics["data"]
+    data = run.trained_on
     samples = round(data["samples"] * rate / data["sampling_rate"])
-    steps = run.preprocessing.steps
-    prepared = run.preprocessing(windows.at(rate)[:1], rate).shape[2] if steps else samples
-    novelty = None if path.suffix == PROGRAM else run.novelty  # a program has one output
-    inference = InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration, novelty)
+    preprocessing = _before_graph(run)
+    steps = preprocessing.steps
+    prepared = preprocessing(windows.at(rate)[:1], rate).shape[2] if steps else samples
+    inference = _graph(run, rate, with_novelty=path.suffix != PROGRAM)  # a program has one output
     shape = {"samples": samples, "sampling_rate": rate}
     if path.suffix == PROGRAM:
         check_installed()
@@ -79,8 +89,8 @@ def export_run(
         metadata = _metadata(run, shape | {"any_length": graph.any_length}, ("onnx", "onnxruntime"))
         candidates = {"float32": graph.model}
         if int8:
-            calibration = calibration_windows(run, rate)
-            calibration = run.preprocessing.before_graph(calibration, rate) if steps else calibration
+            calibration = calibration_windows(first, rate)
+            calibration = preprocessing.before_graph(calibration, rate) if steps else calibration
             candidates = {name: made for name, each in FORMATS.items() if (made := each(graph.model, calibration))}
         make = partial(_best, candidates, metadata)
     work = _Verification.of(run, windows, rate)
@@ -91,11 +101,31 @@ def export_run(
     return Verified(path, report)
 
 
+def _before_graph(run: Run | Ensemble) -> Preprocessing:
+    """The preprocessing whose steps the runtime computes. Raises SettingError for runs of an ensemble with others."""
+    first, *others = run.runs
+    for each in others:
+        if each.preprocessing.steps != first.preprocessing.steps:
+            raise SettingError(
+                f"{each.folder} prepares windows by another preset than {first.folder}, so one file cannot hold both; "
+                "export each run, or train with --preset none"
+            )
+    return first.preprocessing
+
+
+def _graph(run: Run | Ensemble, rate: float, *, with_novelty: bool) -> Graph:
+    """The graph of a run with its novelty score, if it has one, or of an ensemble; `rate` in Hz, of the input."""
+    if isinstance(run, Run):
+        novelty = run.novelty if with_novelty else None
+        return InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration, novelty)
+    return MeanGraph([cast(InferenceGraph, _graph(each, rate, with_novelty=False)) for each in run.runs])
+
+
 @dataclass(frozen=True, eq=False)
 class _Verification:
     """What exported files are compared with: windows at the graph's rate, and what the run gives for them."""
 
-    run: Run
+    run: Run | Ensemble
     windows: VerificationWindows
     signal: np.ndarray
     probability: np.ndarray
@@ -107,7 +137,7 @@ class _Verification:
     seconds: float
 
     @classmethod
-    def of(cls, run: Run, windows: VerificationWindows, rate: float) -> _Verification:
+    def of(cls, run: Run | Ensemble, windows: VerificationWindows, rate: float) -> _Verification:
         signal = windows.at(rate)
         simulated = simulated_windows(len(run.leads), signal.shape[2], rate)
         probability, novelty = original(run, signal, rate)
@@ -144,11 +174,11 @@ def _program(content: bytes, text: str, work: _Verification, path: Path) -> dict
 
     text: the metadata that it returns.
     """
-    run, windows = work.run, work.signal
+    windows, preprocessing = work.signal, work.run.runs[0].preprocessing
     path.write_bytes(content)
     program = Program(path)
-    if run.preprocessing.steps:  # the graph begins behind them
-        windows = run.preprocessing.before_graph(windows, work.rate)
+    if preprocessing.steps:  # the graph begins behind them
+        windows = preprocessing.before_graph(windows, work.rate)
     found = work.figures(program.predict(windows))
     if (wrong := problems(found, "float32")) or program.metadata != text:
         raise VerificationError(f"{REFUSED} ({'; '.join(wrong) or 'its metadata are not those of the run'})")
@@ -189,33 +219,45 @@ def _best(
     raise VerificationError(f"{REFUSED} ({'; '.join(reasons)})")
 
 
-def _metadata(run: Run, shape: dict[str, Any], libraries: tuple[str, ...]) -> dict[str, Any]:
+def _metadata(run: Run | Ensemble, shape: dict[str, Any], libraries: tuple[str, ...]) -> dict[str, Any]:
     """All that the file says about itself but precision and verification.
 
     shape: rate, samples and whether other lengths are taken, of the input. libraries: that wrote it, besides torch.
     """
-    data, model = run.metrics["data"], run.model
-    path = run.signal_path()
-    files = sorted(each for each in (run.folder / "best").iterdir() if each.is_file())
+    first, path = run.runs[0], run.signal_path()
+    novelty = first.novelty if isinstance(run, Run) and "onnx" in libraries else None
+    facts = [_facts(each) for each in run.runs]
     return {
         "format": FORMAT,
         "notice": NOTICE,
         "task": run.task,
         "classes": list(run.classes),
         "decision": run.decision.to_dict(run.classes),
-        "calibration": run.calibration.to_dict(),
         **({"certainty": run.certainty.to_dict()} if run.certainty is not None else {}),
-        **({"novelty": run.novelty.facts()} if run.novelty is not None and "onnx" in libraries else {}),
+        **({"novelty": novelty.facts()} if novelty is not None else {}),
         "recording": run.recording_rule,
         "input": {
             "name": INPUT,
             "leads": list(run.leads),
             **shape,
-            **({"prepared_by_runtime": True} if run.preprocessing.steps else {}),
+            **({"prepared_by_runtime": True} if first.preprocessing.steps else {}),
             "unit": "mV" if run.amplitude_matters else "any (each window is normalised)",
         },
         "window": path.window,
         "step": path.step or path.window,
+        **facts[0],
+        **({"members": facts} if len(facts) > 1 else {}),
+        "versions": {name: version(name) for name in ("ecgtune", "torch", *libraries)},
+        "summary": run.summary(),
+    }
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What the file says about one run."""
+    data, model = run.metrics["data"], run.model
+    files = sorted(each for each in (run.folder / "best").iterdir() if each.is_file())
+    return {
+        "calibration": run.calibration.to_dict(),
         "preprocessing": run.preprocessing.to_dict(),
         "data": {name: data[name] for name in ("sha256", "sampling_rate", "samples", "leads", "signal_path")},
         "run": {
@@ -233,6 +275,4 @@ def _metadata(run: Run, shape: dict[str, Any], libraries: tuple[str, ...]) -> di
             "licence": model.weights.licence or licence_of(model.name),
             "terms": model.weights.terms,
         },
-        "versions": {name: version(name) for name in ("ecgtune", "torch", *libraries)},
-        "summary": run.summary(),
     }

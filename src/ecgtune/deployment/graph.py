@@ -7,8 +7,9 @@ the line through the end points, is computed in float64; the filter of the resam
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -174,6 +175,11 @@ class InferenceGraph(nn.Module):
         self.task, self.calibration = task, calibration
         self.novelty = None if novelty is None else NoveltyScore(novelty)
 
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """Its encoder, as those of a `MeanGraph`."""
+        return (self.classifier.base_encoder,)
+
     def forward(self, signal: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         classifier = self.classifier
         tokens, mask = classifier.encode(self.normalisation(self.resampling(signal.double())))
@@ -193,6 +199,32 @@ class InferenceGraph(nn.Module):
             others = logits.softmax(dim=-1) @ (1 - torch.eye(logits.shape[-1], dtype=torch.float64))
             logits = logits.log_softmax(dim=-1) - others.log()
         return self.calibration.of_log_odds(logits, torch).float()
+
+
+class MeanGraph(nn.Module):
+    """Windows to the mean of the probabilities (batch, classes) of several graphs, each without a novelty score."""
+
+    novelty = None
+
+    def __init__(self, members: Sequence[InferenceGraph]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        return tuple(encoder for each in self.members for encoder in cast(InferenceGraph, each).encoders)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return torch.stack([member(signal) for member in self.members]).mean(dim=0)
+
+
+#: What can become an exported file.
+Graph: TypeAlias = InferenceGraph | MeanGraph
+
+
+def architectures(graph: Graph) -> str:
+    """The names of its encoders, each once, for messages."""
+    return ", ".join(dict.fromkeys(each.architecture for each in graph.encoders))
 
 
 def merged_copy(classifier: Classifier) -> Classifier:

@@ -169,7 +169,7 @@ def _front(run: Run, base: str | None) -> str:
 def _attach(run: Run, exported: Path, folder: Path) -> str:
     """Copy an exported file, and return the section of the card about it."""
     metadata = Model(exported).metadata
-    if metadata["run"]["sha256"] != file_sha256(run.folder / "metrics.json"):
+    if "members" in metadata or metadata["run"]["sha256"] != file_sha256(run.folder / "metrics.json"):
         raise SettingError(f"{exported}: is the export of another run than {run.folder}; export this one")
     shutil.copy2(exported, folder / exported.name)
     report = metadata["verification"]

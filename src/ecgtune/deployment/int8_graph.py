@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-ENCODER = "'classifier.encoder'"
+ENCODER = "classifier.encoder'"  # of one run; behind "members.0." and so on of an ensemble
 #: Values of a weight from which eight bits are worth it; below are norms, biases and small kernels.
 SMALLEST = 1024
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ecgtune.deployment.graph import InferenceGraph
+from ecgtune.deployment.graph import Graph, architectures
 from ecgtune.errors import DataError, SettingError
 from ecgtune.runtime.model import INPUT, NOVELTY, OUTPUT
 
@@ -29,12 +29,11 @@ class OnnxGraph:
     any_length: bool
 
 
-def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
-    """Trace `graph` for windows (any number, leads, samples), and for any number of samples where the encoder allows.
+def to_onnx(graph: Graph, leads: int, samples: int) -> OnnxGraph:
+    """Trace `graph` for windows (any number, leads, samples), and for any number of samples where its encoders allow.
 
     Raises SettingError where the extra `export` is not installed, or torch cannot trace the graph.
     """
-    encoder = graph.classifier.base_encoder
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -43,7 +42,7 @@ def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
             f"export needs {error.name}, which is not installed; pip install 'ecgtune[export]'"
         ) from None
     example = torch.linspace(-1, 1, 2 * leads * samples).reshape(2, leads, samples)
-    any_length = encoder.input_spec.samples is None
+    any_length = all(encoder.input_spec.samples is None for encoder in graph.encoders)
     try:
         if any_length:
             try:
@@ -56,12 +55,12 @@ def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
     except torch.onnx.OnnxExporterError as error:
         reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), "no reason given")
         raise SettingError(
-            f"torch cannot export {graph.classifier.base_encoder.architecture} ({reason.strip()[:200]});"
+            f"torch cannot export {architectures(graph)} ({reason.strip()[:200]});"
             " ecgtune.testing.check_encoder names code that depends on data"
         ) from error
 
 
-def _takes_any_length(graph: InferenceGraph, model: ModelProto, example: torch.Tensor) -> bool:
+def _takes_any_length(graph: Graph, model: ModelProto, example: torch.Tensor) -> bool:
     """Whether windows of other lengths than the example's give what torch gives.
 
     torch's exporter takes comparisons of lengths, such as that of two depths of a network, as they are for the example.
@@ -95,7 +94,7 @@ def _takes_any_length(graph: InferenceGraph, model: ModelProto, example: torch.T
     return False
 
 
-def _exported(graph: InferenceGraph, example: torch.Tensor, names: dict[int, str]) -> ModelProto:
+def _exported(graph: Graph, example: torch.Tensor, names: dict[int, str]) -> ModelProto:
     dynamic = {axis: torch.export.Dim.DYNAMIC for axis in names}
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(

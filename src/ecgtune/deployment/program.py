@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecgtune.deployment.graph import InferenceGraph
+from ecgtune.deployment.graph import Graph, architectures
 from ecgtune.errors import SettingError
 from ecgtune.text import reason_of
 
@@ -28,7 +28,7 @@ def check_installed() -> None:
         ) from None
 
 
-def to_program(graph: InferenceGraph, leads: int, samples: int, metadata: str) -> bytes:
+def to_program(graph: Graph, leads: int, samples: int, metadata: str) -> bytes:
     """Trace `graph` for one window (1, leads, samples) and lower it to the kernels of XNNPACK.
 
     What XNNPACK has no kernels for, such as the normalisation in float64, is left to ExecuTorch's portable ones.
@@ -52,8 +52,7 @@ def to_program(graph: InferenceGraph, leads: int, samples: int, metadata: str) -
         return lowered.to_executorch().buffer
     except Exception as error:  # of many passes, each with classes of its own
         raise SettingError(
-            f"ExecuTorch cannot hold {graph.classifier.base_encoder.architecture} ({reason_of(error)}); name the file"
-            " .onnx"
+            f"ExecuTorch cannot hold {architectures(graph)} ({reason_of(error)}); name the file .onnx"
         ) from error
     finally:
         logging.root.setLevel(level)

@@ -76,6 +76,11 @@ class Run(Predictor):
     novelty: Novelty | None = None
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """Itself, as the runs of an `Ensemble`."""
+        return (self,)
+
+    @property
     def certainty(self) -> Certainty | None:
         return self.own_certainty
 
@@ -132,15 +137,11 @@ class Run(Predictor):
     ) -> np.ndarray:
         return self._calibrated(self._outputs(lambda model: model, windows, sampling_rate, precision))
 
-    def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        return self.assess_windows(*self.checked_windows(signal, sampling_rate))
-
     def assess_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Probabilities (windows, classes) and novelty (windows,) of checked windows, None without the score."""
         if self.novelty is None:
-            return self.predict_windows(windows, sampling_rate, precision), None
+            return super().assess_windows(windows, sampling_rate, precision)
         found = self._outputs(WithFeatures, windows, sampling_rate, precision)
         classes = len(self.classes)
         return self._calibrated(found[:, :classes]), self.novelty(found[:, classes:])
@@ -305,7 +306,7 @@ def share_weights(runs: Iterable[Predictor]) -> int:
     held: dict[bytes, Tensor] = {}
     saved = 0
     for run in runs:
-        for each in run.runs if isinstance(run, Ensemble) else [run] if isinstance(run, Run) else []:
+        for each in run.runs if isinstance(run, (Run, Ensemble)) else ():
             for tensor in (*each.model.parameters(), *each.model.buffers()):
                 content = tensor.detach().cpu().contiguous()
                 facts = f"{tensor.shape} {tensor.dtype} {tensor.device}".encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ecgtune.data.signal.filters import resample
-from ecgtune.deployment.run import Run
+from ecgtune.deployment.run import Ensemble, Run
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.io.again import read_again
 from ecgtune.io.windows import read_dataset
@@ -58,37 +59,51 @@ class VerificationWindows:
         )
 
 
-def verification_windows(run: Run, file: Path | None = None, most: int | None = None) -> VerificationWindows:
-    """The run's own test windows, read again; or those of a stated file of labelled windows.
+def verification_windows(run: Run | Ensemble, file: Path | None = None, most: int | None = None) -> VerificationWindows:
+    """The run's own test windows, read again, of an ensemble those of all its runs; or those of a stated file of
+    labelled windows.
 
     most: windows, evenly spread, where there are more; None for all.
 
-    Simulated windows where the run's data are gone or have changed, which `origin` says with the reason. Raises
-    DataError or SettingError for a stated file that cannot be used.
+    Simulated windows where the run's data are gone or have changed, or runs of an ensemble share no test windows, which
+    `origin` says with the reason. Raises DataError or SettingError for a stated file that cannot be used.
     """
     if file is not None:
         return _of_file(run, file, most)
-    data = run.metrics["data"]
+    data = run.trained_on
     try:
         dataset = read_again(data.get("reading"), data["sha256"])
     except (EcgtuneError, OSError) as error:
-        signal = simulated_windows(len(run.leads), data["samples"], run.sampling_rate)
         reason = re.sub(r"/\S*/", "", str(error))  # the file is for others, to whom folders of this machine say nothing
-        origin = (
-            f"{counted(len(signal), 'simulated window')}, because the data of the run cannot be read again: {reason}"
-        )
-        return VerificationWindows(signal, run.sampling_rate, None, None, origin)
+        return _simulated(run, f"the data of the run cannot be read again: {reason}")
+    test = _test_rows(run)
+    if not len(test):
+        return _simulated(run, "no window is in the test split of all runs")
     dataset = dataset.with_positive(run.positive)
-    test = read_split(RunFolder(run.folder))["test"]
     rows, of = _spread(test, most)
+    runs = "the run" if len(run.runs) == 1 else "all runs"
     recording = dataset.recording if dataset.recording is not None else dataset.group
     return VerificationWindows(
         np.ascontiguousarray(dataset.signal[rows]),
         dataset.sampling_rate,
         dataset.label[rows],
         None if recording is None else recording[rows],
-        f"{of}{counted(len(test), 'test window')} of the run, {Path(dataset.source.path).name}",
+        f"{of}{counted(len(test), 'test window')} of {runs}, {Path(dataset.source.path).name}",
     )
+
+
+def _test_rows(run: Run | Ensemble) -> NDArray[np.int64]:
+    """Rows of the test windows that all runs of an ensemble share, in the data of the first."""
+    if len(run.trained_on_files) > len(run.runs[0].trained_on_files):
+        return np.zeros(0, np.int64)
+    return reduce(np.intersect1d, (read_split(RunFolder(each.folder))["test"] for each in run.runs))
+
+
+def _simulated(run: Run | Ensemble, reason: str) -> VerificationWindows:
+    rate = run.runs[0].sampling_rate
+    signal = simulated_windows(len(run.leads), run.trained_on["samples"], rate)
+    origin = f"{counted(len(signal), 'simulated window')}, because {reason}"
+    return VerificationWindows(signal, rate, None, None, origin)
 
 
 def _spread(rows: NDArray[np.int64], most: int | None) -> tuple[NDArray[np.int64], str]:
@@ -113,12 +128,12 @@ def calibration_windows(run: Run, sampling_rate: float, count: int = 128) -> NDA
     return VerificationWindows(signal, rate, None, None, "").at(sampling_rate)
 
 
-def original(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> tuple[NDArray, NDArray | None]:
+def original(run: Run | Ensemble, windows: NDArray[np.float32], sampling_rate: float) -> tuple[NDArray, NDArray | None]:
     """Probabilities (windows, classes) and novelty (windows,) of the run in float32; None for one without the score."""
     return run.assess_windows(*run.checked_windows(windows, sampling_rate), "fp32")
 
 
-def original_seconds(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> float:
+def original_seconds(run: Run | Ensemble, windows: NDArray[np.float32], sampling_rate: float) -> float:
     """Seconds of the run for one window, on one core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -128,7 +143,7 @@ def original_seconds(run: Run, windows: NDArray[np.float32], sampling_rate: floa
         torch.set_num_threads(threads)
 
 
-def _of_file(run: Run, file: Path, most: int | None) -> VerificationWindows:
+def _of_file(run: Run | Ensemble, file: Path, most: int | None) -> VerificationWindows:
     dataset = read_dataset(file)
     if run.positive in dataset.classes and dataset.task == "binary":
         dataset = dataset.with_positive(run.positive)

@@ -13,6 +13,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -56,6 +57,14 @@ class DataFacts(TypedDict):
     signal_path: dict[str, Any] | None
 
 
+class MemberFacts(TypedDict):
+    """One run of an ensemble; docs/export.md has all of it."""
+
+    preprocessing: dict[str, Any]
+    data: DataFacts
+    run: dict[str, Any]
+
+
 class Metadata(TypedDict):
     """What the metadata must hold when a file is opened; docs/export.md has all of it."""
 
@@ -74,6 +83,7 @@ class Metadata(TypedDict):
     certainty: NotRequired[CertaintyFacts]
     precision: NotRequired[Literal["float32", "int8"]]  # absent while it is verified
     references: NotRequired[dict[str, str]]
+    members: NotRequired[list[MemberFacts]]  # of an ensemble; the entries above are then those of the first
 
 
 def sealed(graph: bytes, metadata: dict[str, Any]) -> bytes:
@@ -124,6 +134,11 @@ def read_metadata(path: Path, entries: dict[str, str]) -> dict[str, Any]:
         )
     check_schema(metadata, Metadata, f"{path}, metadata", ModelFileError)
     return metadata
+
+
+def members(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Facts of each run of a file: the metadata themselves of one run."""
+    return list(metadata.get("members", [metadata]))
 
 
 def _entry(key: str, value: str) -> bytes:

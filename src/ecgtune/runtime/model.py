@@ -15,7 +15,7 @@ from ecgtune.errors import DataError, ModelFileError, SettingError
 from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
-from ecgtune.runtime.exported_file import check_sealed, read_metadata
+from ecgtune.runtime.exported_file import check_sealed, members, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.text import is_utf8, reason_of
 from ecgtune.utils.files import open_file
@@ -63,6 +63,8 @@ class Model(Predictor):
         try:
             self.decision = Decision.from_dict(self.metadata["decision"])
             self._preprocessing = Preprocessing.from_dict(self.metadata["preprocessing"])
+            #: Of each run of an ensemble.
+            self._every = [Preprocessing.from_dict(each["preprocessing"]) for each in members(self.metadata)]
             self._certainty = Certainty.from_dict(self.metadata.get("certainty"), len(self.decision.thresholds) or 1)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = reason_of(error)
@@ -86,11 +88,11 @@ class Model(Predictor):
 
     @property
     def amplitude_matters(self) -> bool:
-        return self._preprocessing.amplitude_matters
+        return any(each.amplitude_matters for each in self._every)
 
     @property
     def trained_on_files(self) -> frozenset[str]:
-        return frozenset([self.metadata["data"]["sha256"]])
+        return frozenset(each["data"]["sha256"] for each in members(self.metadata))
 
     def known(self, names: Iterable[str]) -> list[str]:
         return []
@@ -114,19 +116,16 @@ class Model(Predictor):
     def predict_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        if precision != "auto":
-            raise SettingError(
-                f"precision is {precision!r}, but an exported file has one, {self.metadata.get('precision')}; leave it"
-                " out"
-            )
+        self._check(precision)
         return self._answers(windows, sampling_rate, [OUTPUT])[0]
 
     def rate_notes(self, sampling_rate: float) -> list[str]:
-        own, encoder = self.sampling_rate, self._preprocessing.sampling_rate
-        if self._preprocessing.steps or sampling_rate == own or own == encoder:
+        own, encoders = self.sampling_rate, {each.sampling_rate for each in self._every}
+        if self._preprocessing.steps or sampling_rate == own or encoders == {own}:
             return []
+        then = " and ".join(f"{rate:g} Hz" for rate in sorted(encoders - {own}))
         return [
-            f"{self.path} resamples {sampling_rate:g} Hz to {own:g} Hz and then to {encoder:g} Hz, the run to the last "
+            f"{self.path} resamples {sampling_rate:g} Hz to {own:g} Hz and then to {then}, the run to the last "
             f"at once: probabilities differ by up to some hundredths; export with --rate {sampling_rate:g} for the same"
         ]
 
@@ -135,15 +134,21 @@ class Model(Predictor):
         """Whether the file has a novelty score."""
         return NOVELTY in self._outputs
 
-    def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    def assess_windows(
+        self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         if not self.has_novelty:
-            return super().assess(signal, sampling_rate)
-        return self.assess_windows(*self.checked_windows(signal, sampling_rate))
-
-    def assess_windows(self, windows: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (windows, classes) and novelty (windows,) of checked windows, of a file that has the score."""
+            return super().assess_windows(windows, sampling_rate, precision)
+        self._check(precision)
         probability, novelty = self._answers(windows, sampling_rate, [OUTPUT, NOVELTY])
         return probability, novelty.astype(np.float64)
+
+    def _check(self, precision: PredictionPrecision) -> None:
+        if precision != "auto":
+            raise SettingError(
+                f"precision is {precision!r}, but an exported file has one, {self.metadata.get('precision')}; leave it"
+                " out"
+            )
 
     def _answers(self, windows: np.ndarray, sampling_rate: float, outputs: list[str]) -> list[np.ndarray]:
         """Outputs of the graph for windows (windows, leads, samples) at `sampling_rate` Hz."""

@@ -99,7 +99,13 @@ class Predictor(ABC):
         Above a novelty of 1 a window is less like those of the training than 99 of 100 validation windows are.
         Arguments and errors are those of `predict` for windows.
         """
-        return self.predict_windows(*self.checked_windows(signal, sampling_rate), "auto"), None
+        return self.assess_windows(*self.checked_windows(signal, sampling_rate))
+
+    def assess_windows(
+        self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities (windows, classes) and novelty (windows,) of checked windows, None without the score."""
+        return self.predict_windows(windows, sampling_rate, precision), None
 
     def rate_notes(self, sampling_rate: float) -> list[str]:
         """Sentences on what becomes of windows at `sampling_rate` Hz; none where they are resampled at most once."""

@@ -157,11 +157,7 @@ def measured(
         models["exact"] = Model(path, exact=True)
     kernels = {}
     for name, each in models.items():
-        rate, scores = each.sampling_rate, None
-        if novelty is None:
-            found = each.predict_windows(signal, rate)
-        else:
-            found, scores = each.assess_windows(signal, rate)
+        found, scores = each.assess_windows(signal, each.sampling_rate)
         kernels[name] = figures(probability, found, each.decision, label, recording, each.recording_rule)
         if novelty is not None and scores is not None:
             kernels[name]["novelty"] = novelty_difference(novelty, scores)

@@ -132,7 +132,7 @@ def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | Non
     With them the recordings of the test windows, where a patient may have several.
     """
     if isinstance(run, (Run, Ensemble)):
-        own = _averaged(run.runs if isinstance(run, Ensemble) else (run,))
+        own = _averaged(run.runs)
         measured = {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
         return measured, own["internal"].recording if "internal" in own else None
     if isinstance(run, Model) and "test" in run.metadata.get("references", {}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ecgtune.config.base import check_settings
@@ -15,15 +16,19 @@ from ecgtune.workflows.environment import command_line
 DEFAULTS = ExportSettings()
 
 
-def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettings = DEFAULTS) -> Verified:
+def export(
+    run: Predictor | str | Path | Iterable[str | Path], path: str | Path, settings: ExportSettings = DEFAULTS
+) -> Verified:
     """Write a run as the file `path`, from raw windows to probabilities, and return how it was verified.
 
     path: `.onnx`, or `.pte` for a program of ExecuTorch, in float32 for single windows of the training's length.
 
-    run: a run folder, or the result of `load_run` for one. The file holds resampling, normalisation, lead mixer,
-    encoder with its method and head; as metadata labels, thresholds, signal path, checksums and the verification, which
-    is written beside it as `<name>.verification.json` too. `ecgtune.predict` and `ecgtune.runtime.Model` take it, and
-    need no torch. The metadata of a program are what its method `ecgtune` returns; its verification states its sha256.
+    run: a run folder, several of an ensemble, or the result of `load_run`. The file holds resampling, normalisation,
+    lead mixer, encoder with its method and head; of an ensemble those of each run, and it gives the mean of their
+    probabilities, without a novelty score. As metadata it has labels, thresholds, signal path, checksums and the
+    verification, which is written beside it as `<name>.verification.json` too. `ecgtune.predict` and
+    `ecgtune.runtime.Model` take it, and need no torch. The metadata of a program are what its method `ecgtune` returns;
+    its verification states its sha256.
 
     The file is compared with the run on the run's own test windows. Raises VerificationError, and writes nothing, where
     float32 probabilities differ by more than 1e-5, int8 changes more than 0.5 % of the decisions or loses more than
@@ -42,12 +47,12 @@ def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettin
     if path.is_dir():
         raise SettingError(f"{path} is a folder; give the name of a file")
     from ecgtune.deployment.export import export_run
-    from ecgtune.deployment.run import Run, load_run
+    from ecgtune.deployment.run import Ensemble, Run, load_run
     from ecgtune.deployment.verification import verification_windows
 
     loaded = run if isinstance(run, Predictor) else load_run(run)
-    if not isinstance(loaded, Run):
-        raise SettingError(f"{type(run).__name__} has no one graph to export; give the folder of one run")
+    if not isinstance(loaded, (Run, Ensemble)):
+        raise SettingError("it is an exported file already; give the folder of a run")
     verify = None if settings.verify is None else Path(settings.verify)
     windows = verification_windows(loaded, verify, settings.verify_windows)
     with one_writer(path, command_line()):

@@ -92,9 +92,9 @@ def _test_rows(run: Predictor, dataset: Dataset) -> NDArray[np.int64]:
 
     Raises RunError where they do not, and for an exported file, which does not know them.
     """
-    runs: tuple[Any, ...] = getattr(run, "runs", (run,))
-    folders: list[Path] = [each.folder for each in runs if hasattr(each, "folder")]
-    if len(folders) < len(runs):
+    runs: tuple[Any, ...] = getattr(run, "runs", ())
+    folders: list[Path] = [each.folder for each in runs]
+    if not folders:
         raise RunError(f"{dataset.source.path} is the file that the run was trained on; give the run's folder")
     file = RunFolder(folders[0])
     rows = read_split(file)["test"]

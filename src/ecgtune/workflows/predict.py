@@ -111,15 +111,15 @@ def predict_files(
 
 def open_predictor(run: str | Path | Iterable[str | Path]) -> Predictor:
     """An exported file, or the run or ensemble of one or more folders. Raises what `Model` and `load_run` raise."""
-    paths = [Path(run)] if isinstance(run, (str, Path)) else [Path(each) for each in run]
-    files = [path for path in paths if path.is_file() or path.suffix == ".onnx"]
-    if len(paths) == 1 and files:
+    names = [run] if isinstance(run, (str, Path)) else [*run]
+    files = [path for path in map(Path, names) if path.is_file() or path.suffix == ".onnx"]
+    if len(names) == 1 and files:
         return Model(files[0])
     if files:
-        raise SettingError(f"{files[0]} is an exported file, which predicts alone; give the run folders of an ensemble")
+        raise SettingError(f"{files[0]} is an exported file, which is used alone; give the run folders of an ensemble")
     from ecgtune.deployment.run import load_run
 
-    return load_run(paths)
+    return load_run(names)
 
 
 def _predicted(

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import ecgtune
+import ecgtune.runtime
 from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows import cases
-from ecgtune.workflows.auto import auto, do, hand_over, trainings
+from ecgtune.workflows.auto import auto, choose, do, hand_over, trainings
 from ecgtune.workflows.auto.plan_file import begin, read_plan
 from ecgtune.workflows.auto.trial import material_of
 from helpers.auto import choice
@@ -215,3 +216,18 @@ def test_a_folder_of_another_result_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds a run"):
         ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
+
+
+@pytest.mark.slow
+def test_the_exported_file_holds_the_whole_ensemble(tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "_is_shown", lambda *_: True)
+    settings = AutoSettings(budget="20min", encoders=("ecg-fm-tiny",), methods=("full",), folds=1, epochs=2)
+    data, out = ecgtune.simulate(96, seed=1, seconds=3), tmp_path / "out"
+    ecgtune.auto(data, settings, out=out)
+    folders = [out / name for name in json_value(out / "test.json")["runs"]]
+    assert len(folders) > 1
+    model = ecgtune.runtime.Model(out / "model.onnx")
+    assert len(model.metadata["members"]) == len(folders)
+    mean = ecgtune.load_run(folders).predict(data.signal, precision="fp32")
+    np.testing.assert_allclose(model.predict(data.signal), mean, rtol=0, atol=1e-5)
+    assert f"holds the {len(folders)} trainings" in (out / "answer.md").read_text()

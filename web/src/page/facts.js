@@ -20,7 +20,11 @@ const small = (value) =>
 
 /** Pairs of a term and its text. */
 export function facts(metadata) {
-  const { input, run, encoder, versions } = metadata;
+  const { input, versions } = metadata;
+  const members = metadata.members ?? [metadata];
+  const each = (text) => [...new Set(members.map(text).filter(Boolean))];
+  const licence = each(({ encoder }) => [encoder.licence, encoder.terms].filter(Boolean).join("; "));
+  const format = metadata.format_of_weights === metadata.precision ? "" : ` (${metadata.format_of_weights})`;
   const labels = labelsOf(metadata).map(({ name, threshold, rule }) =>
     threshold === null
       ? name
@@ -33,17 +37,16 @@ export function facts(metadata) {
       "Recording",
       metadata.recording === "maximum" ? "largest probability of its windows" : "mean probability of its windows",
     ],
+    ["Model", `${each(({ run }) => run.model).join(", ")}, ${metadata.precision}${format}`],
+    ...(members.length > 1 ? [["Probabilities", `mean of ${members.length} trained models`]] : []),
+    ["Method", each(({ run }) => run.method).join(", ")],
+    ["Weights", each(({ run }) => run.weights).join("; ")],
+    ["Calibration", each((member) => calibration(member.calibration)).join("; ")],
+    ...(licence.length ? [["Licence of the encoder", licence.join("; ")]] : []),
     [
-      "Model",
-      `${run.model}, ${metadata.precision}${metadata.format_of_weights === metadata.precision ? "" : ` (${metadata.format_of_weights})`}`,
+      "Run",
+      members.map(({ run }) => `${run.name}, seed ${run.seed}, sha256 ${run.sha256.slice(0, 16)}…`).join("; "),
     ],
-    ["Method", run.method],
-    ["Weights", run.weights],
-    ["Calibration", calibration(metadata.calibration)],
-    ...(encoder.licence
-      ? [["Licence of the encoder", [encoder.licence, encoder.terms].filter(Boolean).join("; ")]]
-      : []),
-    ["Run", `${run.name}, seed ${run.seed}, sha256 ${run.sha256.slice(0, 16)}…`],
     [
       "Versions",
       Object.entries(versions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import MODEL, read_tested
+from ecgtune.workflows.auto.choose import read_tested
 from ecgtune.workflows.auto.curve import probe_curve
 from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.flags import flags_of
@@ -43,16 +44,16 @@ CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
 def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> None:
     """Write the exported file, the page, the learning curve, the answer and the next commands, then the report."""
     choice = read_choice(out)
-    first = out / (MODEL if len(choice["runs"]) == 1 else f"{MODEL}-1")
+    runs = [out / name for name in read_tested(out)["runs"]]
     progress.describe("hand over: export")
     problems = {}
-    for file, source, write in ((out / EXPORTED, first, _export), (out / PAGE, out / EXPORTED, page)):
+    for file, write in ((out / EXPORTED, partial(_export, runs)), (out / PAGE, partial(page, out / EXPORTED))):
         if EXPORTED in problems:
             problems[file.name] = f"it is made of {EXPORTED}"
             continue
         try:
             if not file.is_file():
-                write(source, file)
+                write(file)
         except EcgtuneError as error:  # such as an extra that is not installed
             problems[file.name] = f"{error}; then rerun the command"
         budget.tick(now=True)
@@ -64,12 +65,12 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
         write_auto(out, facts)
     progress.note(facts["headline"])
     progress.describe("hand over: cases for the report")  # behind the answer, which does not wait for them
-    add_cases(first, material_of(out, plan).dataset, device=plan.training.device)
+    add_cases(runs[0], material_of(out, plan).dataset, device=plan.training.device)
     write_auto_report(out, facts)
 
 
-def _export(run: Path, file: Path) -> None:
-    export(run, file, ExportSettings(verify_windows=VERIFIED))
+def _export(runs: list[Path], file: Path) -> None:
+    export(runs, file, ExportSettings(verify_windows=VERIFIED))
 
 
 def export_note() -> str:
@@ -117,14 +118,13 @@ def _facts(
         "missing": results["missing"],
         "test": test,
         "few": _few(choice, metrics),
-        "first": (metrics["group"] if "metrics" in test["group"] else metrics["window"])["metrics"]["auroc"],
         "level": level,
         "unit": unit,
         "metrics": metrics,
         "seconds": sum(own["training"]["seconds"] for own in every),
         "trainable": list(dict.fromkeys(own["parameters"]["trainable"] for own in every)),
-        "calibration": metrics["calibration"]["sentence"],
-        "threshold": decision_sentence(metrics),
+        "calibration": "; ".join(dict.fromkeys(own["calibration"]["sentence"] for own in every)),
+        "threshold": decision_sentence(metrics | {"threshold": test["threshold"]}),
         "size": (out / EXPORTED).stat().st_size if (out / EXPORTED).is_file() else None,
         "problems": problems,
         "curve": curve,
