@@ -120,30 +120,23 @@ def test_modules_are_small_and_not_tiny():
     assert small == {}
 
 
-@pytest.mark.parametrize(
-    ("statement", "absent"),
-    [
-        ("import ecgtune", {"torch", "peft", "numpy", "scipy", "matplotlib"}),
-        ("import ecgtune; ecgtune.LoRA(rank=4)", {"torch", "peft", "scipy", "matplotlib"}),
-        ("import ecgtune; ecgtune.load_recipes('lora')", {"torch", "peft", "scipy", "matplotlib"}),
-        ("import ecgtune.cli.main", {"torch", "peft", "numpy", "scipy", "matplotlib"}),
-        ("import ecgtune.evaluation.evaluate", {"torch", "peft", "scipy", "matplotlib"}),
-        ("import ecgtune; ecgtune.read_dataset", {"torch", "peft", "scipy", "matplotlib", "pandas"}),
-        (
-            "import ecgtune; ecgtune.load_model('ecg-fm-tiny')",
-            {"peft", "accelerate", "matplotlib", "pandas", "scipy", "sympy", "torch._dynamo"},
-        ),
-        (
-            "import ecgtune; ecgtune.predict; ecgtune.load_run",
-            {"peft", "accelerate", "matplotlib", "pandas", "scipy", "sympy", "torch._dynamo"},
-        ),
-        ("import ecgtune; ecgtune.pretrain", {"neurokit2", "peft"}),
-    ],
-)
-def test_imports_are_light(statement, absent):
-    code = f"{statement}\nimport sys\nprint(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not absent & set(loaded)
+#: Statements, one after another in one process, and what is not imported behind each.
+LIGHT = {
+    "import ecgtune, ecgtune.cli.main": {"torch", "peft", "numpy", "scipy", "matplotlib"},
+    "ecgtune.LoRA(rank=4); ecgtune.load_recipes('lora')": {"torch", "peft", "scipy", "matplotlib"},
+    "import ecgtune.evaluation.evaluate": {"torch", "peft", "scipy", "matplotlib"},
+    "ecgtune.read_dataset": {"torch", "peft", "scipy", "matplotlib", "pandas"},
+    "ecgtune.load_model('ecg-fm-tiny')": {"peft", "accelerate", "matplotlib", "pandas", "scipy", "sympy"},
+    "ecgtune.predict; ecgtune.load_run": {"peft", "accelerate", "matplotlib", "pandas", "scipy", "torch._dynamo"},
+    "ecgtune.pretrain": {"neurokit2", "peft"},
+}
+
+
+def test_imports_are_light():
+    code = "import sys\n" + "\n".join(f"{statement}\nprint(*sys.modules)" for statement in LIGHT)
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = {name: absent & set(line.split()) for (name, absent), line in zip(LIGHT.items(), lines, strict=True)}
+    assert found == {name: set() for name in LIGHT}
 
 
 def test_functions_have_few_parameters():

@@ -59,7 +59,10 @@ def _here(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-@pytest.fixture(scope="module", params=list(FLAGS))
+@pytest.fixture(
+    scope="module",
+    params=["binary", "multilabel", pytest.param("multiclass", marks=pytest.mark.slow)],
+)
 def trained(request, folder):
     """The task and the run folder of `ecgtune fine-tune`."""
     with pytest.MonkeyPatch.context() as patch:
@@ -153,6 +156,7 @@ def test_the_loaded_run_predicts_what_was_stored(trained, folder):
     np.testing.assert_allclose(probability, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_compare_two_methods_on_several_labels(folder, capsys):
     out = folder / "compare"
     tokens = ["compare", "labels.csv", "--records", "records", "--lead", "II", *FLAGS["multilabel"]]

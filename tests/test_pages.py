@@ -25,7 +25,6 @@ AFTER = {
     **dict.fromkeys(("evaluation", "export"), "start/own-csv"),
     "page": "export",
 }
-FAST = ("howto/recordings",)
 #: Pages whose blocks of the languages ELSEWHERE are run by another file of tests.
 OWN_TESTS = {"howto/serve": "workflows/test_serve.py"}
 #: Blocks that no test runs, by page: each says in its first line what it needs.
@@ -83,9 +82,8 @@ def ran(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[] if page in FAST else [pytest.mark.slow]) for page in RUNNABLE]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUNNABLE)
 def test_a_page_runs(page, ran):
     ran(page)
 

@@ -87,34 +87,42 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out.strip() == import_module("ecgtune").__version__
 
 
-@pytest.mark.parametrize(
-    ("tokens", "told", "absent"),
-    [
-        (["compair", "w.csv"], "did you mean 'compare'", {"torch", "numpy", "cyclopts"}),
-        (["compare", "w.csv", "--methods", "lroa"], "did you mean 'lora'", {"torch", "numpy", "peft"}),
-        (["fine-tune", "w.csv", "--method", "mine.toml"], "no such recipe", {"torch", "numpy", "peft"}),
-        (["compare", "nowhere.csv"], "nowhere.csv", {"torch", "peft", "scipy", "pandas"}),
-        (["compare", "w.csv", "--learningrate", "1"], "--learning-rate", {"torch", "numpy", "peft"}),
-        (["compare", "w.csv", "--model", "ecg-fn"], "did you mean 'ecg-fm'", {"torch", "peft", "scipy", "pandas"}),
-        (["compare", "w.csv", "--reference", "ful"], "did you mean 'full'", {"torch", "scipy", "pandas"}),
-        (["plan", "w.csv", "--methods", "lora,lora"], "two methods have the same name", {"torch", "scipy", "pandas"}),
-        (["compare", "w.csv"], "1 sample in a window", {"torch", "peft", "scipy", "pandas"}),
-        (["predict", "nowhere", "w.csv"], "no run with a model", {"torch", "peft", "scipy", "pandas"}),
-        (["predict", "nowhere", "v.csv"], "did you mean w.csv", {"torch", "peft", "scipy", "pandas"}),
-        (["pretrain", "nowhere"], "nowhere", {"torch", "scipy", "pandas"}),
-        (["pretrain", "w.csv", "--label-smoothing", "0.1"], "fine-tuning only", {"torch", "scipy", "pandas"}),
-        (["convert", "nowhere.pt", "out"], "nowhere.pt", {"torch", "numpy"}),
-    ],
-)
-def test_typos_are_told_before_heavy_imports(tokens, told, absent, tmp_path):
+#: Words, what is said about them, and what is not imported until then, in the order in which one process is given them.
+TYPOS = [
+    (["compair", "w.csv"], "did you mean 'compare'", {"torch", "numpy", "cyclopts"}),
+    (["compare", "w.csv", "--methods", "lroa"], "did you mean 'lora'", {"torch", "numpy", "peft"}),
+    (["fine-tune", "w.csv", "--method", "mine.toml"], "no such recipe", {"torch", "numpy", "peft"}),
+    (["compare", "w.csv", "--learningrate", "1"], "--learning-rate", {"torch", "numpy", "peft"}),
+    (["convert", "nowhere.pt", "out"], "nowhere.pt", {"torch", "numpy"}),
+    (["compare", "nowhere.csv"], "nowhere.csv", {"torch", "peft", "scipy", "pandas"}),
+    (["compare", "w.csv", "--model", "ecg-fn"], "did you mean 'ecg-fm'", {"torch", "peft", "scipy", "pandas"}),
+    (["compare", "w.csv"], "1 sample in a window", {"torch", "peft", "scipy", "pandas"}),
+    (["predict", "nowhere", "w.csv"], "no run with a model", {"torch", "peft", "scipy", "pandas"}),
+    (["predict", "nowhere", "v.csv"], "did you mean w.csv", {"torch", "peft", "scipy", "pandas"}),
+    (["compare", "w.csv", "--reference", "ful"], "did you mean 'full'", {"torch", "scipy", "pandas"}),
+    (["plan", "w.csv", "--methods", "lora,lora"], "two methods have the same name", {"torch", "scipy", "pandas"}),
+    (["pretrain", "nowhere"], "nowhere", {"torch", "scipy", "pandas"}),
+    (["pretrain", "w.csv", "--label-smoothing", "0.1"], "fine-tuning only", {"torch", "scipy", "pandas"}),
+]
+
+
+def test_typos_are_told_before_heavy_imports(tmp_path):
     (tmp_path / "w.csv").write_text("signal_0,label\n0,0\n")
-    code = (
-        "import sys\nfrom ecgtune.cli.main import main\ntry:\n    main(sys.argv[1:])\nfinally:\n    print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *tokens], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert not absent & set(done.stdout.split())
+    code = f"""
+import sys
+from ecgtune.cli.main import main
+for tokens in {[tokens for tokens, *_ in TYPOS]}:
+    try:
+        main(tokens)
+    except SystemExit as stop:
+        print(stop.code, *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    answers = zip(TYPOS, done.stderr.splitlines(), done.stdout.splitlines(), strict=True)
+    for (tokens, told, absent), error, line in answers:
+        status, *modules = line.split()
+        assert (status, error.startswith("error: "), told in error) == ("2", True, True), (tokens, error)
+        assert not absent & set(modules), tokens
 
 
 @pytest.mark.parametrize(

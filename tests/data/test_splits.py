@@ -290,6 +290,7 @@ def test_duplicates_across_parts_are_counted_once_per_content():
     assert "2 pairs of identical windows in different splits (rows 0 and 2, 6 and 7)" in split.warnings[-1]
 
 
+@pytest.mark.slow
 def test_the_real_benchmark_keeps_its_test_recordings_apart(shared):
     dataset = read_dataset(shared / "data" / "cinc2017_windows.npz")
     split = split_dataset(dataset)

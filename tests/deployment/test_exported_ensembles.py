@@ -87,9 +87,13 @@ def test_the_file_says_of_which_runs_it_is(folder):
     assert "resamples 250 Hz to 100 Hz and then to 50 Hz" in model.rate_notes(250)[0]
 
 
-def test_it_verifies_and_becomes_a_page(folder, tmp_path, capsys):
+def test_it_verifies_itself(folder, capsys):
     run("verify", folder / "model.onnx")
     assert "0 decisions changed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_it_becomes_a_page(folder, tmp_path):
     run("page", folder / "probe", tmp_path / "page.html", "--ensemble", folder / "lora")
     assert (tmp_path / "page.html").is_file()
 

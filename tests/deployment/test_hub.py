@@ -109,6 +109,7 @@ def test_an_encoder_by_name_is_not_pushed_but_named(folder, hub, tmp_path):
     assert ecgtune.load_run(NAME).model.name == "ecg-fm-tiny"
 
 
+@pytest.mark.slow
 def test_an_exported_file_goes_along(folder, hub, tmp_path):
     file = tmp_path / "model.onnx"
     ecgtune.export(folder / "lora", file)

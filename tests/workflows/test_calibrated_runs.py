@@ -110,6 +110,7 @@ def test_results_and_report_have_both_sides(folder):
     assert '<th scope="col">Calibrated</th>' in page
 
 
+@pytest.mark.slow
 def test_comparisons_have_both_sides(folder, tmp_path):
     read = ecgtune.read_dataset(folder / "windows.npz")
     recipes = [

@@ -15,7 +15,7 @@ class OwnRun:
     """A run of the eight windows, as far as its split is asked for."""
 
     def __init__(self, folder):
-        self.folder, self.trained_on = folder, {"windows": len(DATA)}
+        self.folder, self.trained_on, self.runs = folder, {"windows": len(DATA)}, (self,)
 
 
 @pytest.mark.parametrize(("row", "found"), [("7,test", [7]), ("8,test", None), ("7,val", None)])

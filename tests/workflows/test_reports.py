@@ -127,6 +127,7 @@ def test_a_report_is_written_again(folder, tmp_path, capsys, monkeypatch):
         ecgtune.write_report("run", cases=50)
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, recipes, tmp_path, monkeypatch):
     copy = shutil.copytree(folder / "comparison", tmp_path / "comparison")
     shown = copy / json_value(copy / "results.json")["recommendation"]["run"]

@@ -176,6 +176,7 @@ def test_a_process_listens_answers_and_stops(place):
         assert "Traceback" not in server.stderr.read()
 
 
+@pytest.mark.slow
 def test_the_page_runs(place, tmp_path):
     """Its server, its form and its program; the commands before them are run by tests/test_pages.py."""
     text = (Path(__file__).parents[2] / "docs/howto/serve.md").read_text("utf-8")

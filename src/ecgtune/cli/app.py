@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -26,7 +26,8 @@ Imports = Annotated[
     ),
 ]
 Quiet = Annotated[
-    bool, Parameter(group=MACHINE, show_default=False, help="Show no progress, and of the log only warnings.")
+    bool,
+    Parameter(group=MACHINE, negative=(), show_default=False, help="Show no progress, and of the log only warnings."),
 ]
 #: In place of a lone "-", a channel to leave out in --lead-names, which cyclopts takes for an option.
 _VALUE = "\N{MINUS SIGN}"
@@ -46,23 +47,30 @@ def _strict(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
+_BEHAVIOUR: dict[str, Any] = {
+    "version_flags": (),
+    "default_parameter": Parameter(negative=(), converter=_strict),
+    "suppress_keyboard_interrupt": False,  # `main` says how to resume
+    "exit_on_error": False,
+    "print_error": False,
+    "result_action": "return_value",
+}
+
+
 def make_app(name: str, command: Any) -> App:
     """The application with `command`, a function or an app with subcommands."""
-    app = App(
-        name="ecgtune",
-        version_flags=(),
-        default_parameter=Parameter(negative=(), converter=_strict),
-        suppress_keyboard_interrupt=False,  # `main` says how to resume
-        exit_on_error=False,
-        print_error=False,
-        result_action="return_value",
-    )
+    app = App(name="ecgtune", **_BEHAVIOUR)
     usage = {"usage": USAGE[name]} if name in USAGE else {}
     app.command(command, name=name, **usage)
 
     app.meta.suppress_keyboard_interrupt = False
+    app.meta.default(_launcher(app))
+    return app
 
-    @app.meta.default
+
+def _launcher(app: App) -> Callable[..., None]:
+    """What follows the options of every command, then runs `app` with the other tokens."""
+
     def launch(*tokens: Tokens, import_: Imports = (), quiet: Quiet = False) -> None:
         if quiet:
             show_log(logging.WARNING)
@@ -73,15 +81,19 @@ def make_app(name: str, command: Any) -> App:
                 add_file(file)
         app(tokens)
 
-    return app
+    return launch
 
 
 def run(name: str, tokens: Sequence[str]) -> None:
     """Run a command with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
     show_log(logging.INFO)
     app = make_app(name, load(name))
+    entry = app.meta  # it collects the options of the command, for its help, before those are collected once more
+    if not {"--help", "-h"}.intersection(tokens):
+        entry = App(name="ecgtune", **_BEHAVIOUR)
+        entry.default(_launcher(app))
     try:
-        app.meta([name, *(_VALUE if token == "-" else token for token in _with_imports(tokens))])
+        entry([name, *(_VALUE if token == "-" else token for token in _with_imports(tokens))])
     except CycloptsError as error:
         from ecgtune.cli.mistakes import explain
 

@@ -122,6 +122,7 @@ def test_reference_new_head_on_pretrained(reference: Path, inputs: Arrays) -> No
     compare(expected, computed | {"head_weight": model.head[0].weight, "head_bias": model.head[0].bias})
 
 
+@pytest.mark.slow
 def test_reference_full_size(reference: Path) -> None:
     expected = np.load(reference / "full_size_outputs.npz")
     shapes = {name: tuple(shape) for name, shape in published_shapes(reference, "full")["finetuned"]}
