@@ -32,7 +32,7 @@ JOB = {"method": "probe", "encoder": "e", "windows": None, "validated": None, "e
 
 #: Entries of result.json beside those of the job.
 FACTS = {"score": 0.8, "train_windows": 100, "trainable": 10, "trainable_fraction": 0.1, "ended": False, "spent": 1.0}
-FACTS |= {"trained_epochs": 2, "seconds_per_epoch": 0.1}
+FACTS |= {"trained_epochs": 2, "step": 0.1}
 
 
 def job(number: int = 0, **values: Any) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class Machine:
             ended = job["seconds"] + (len(split.val) + 3 * 4) * pass_  # a last step and its validation
             self.now += min(job["epochs"] * epoch, ended) + len(split.val) * pass_
         self.first = self.first or self.now
-        facts = {"score": 0.8, "train_windows": len(split.train), "spent": self.now, "seconds_per_epoch": epoch}
+        facts = {"score": 0.8, "train_windows": len(split.train), "spent": self.now}
+        facts["step"] = 3 * pass_ if epoch else None
         result = {**FACTS, **job, **facts}
         write_json(folder / "result.json", result)
         return result

@@ -151,7 +151,7 @@ class Trained(Job):
     score: Fraction | None
     train_windows: Whole
     trained_epochs: Count
-    seconds_per_epoch: Seconds
+    step: Seconds | None
     trainable: Count
     trainable_fraction: Fraction
     ended: bool

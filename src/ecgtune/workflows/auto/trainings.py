@@ -282,14 +282,13 @@ class Trainings:
 
     def _learn(self, result: dict[str, Any]) -> None:
         """Keep the seconds of a step that a new training took; those of a few steps before it were an estimate."""
-        if result["method"] == PROBE or "failed" in result:
+        if not result.get("step"):  # of a probe, or of one that failed
             return
         stored = self._measured
         found = stored["methods"].get(self._key(result["method"], result["encoder"]))
         if found is None:  # it repeats another auto, and needs no estimate
             return
-        epoch = result["seconds_per_epoch"]
-        found["step"] = max(epoch - self._validation * found["forward"], epoch / 2) / result["train_windows"]
+        found["step"] = result["step"]
         write_json(self.folder / MEASURED, stored)
 
     def _run_here(self, folders: Sequence[Path]) -> list[dict[str, Any]]:

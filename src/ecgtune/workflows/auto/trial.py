@@ -199,7 +199,8 @@ def _trained(
     run = ready_run(out, plan, job, folder / RUN)
     begin_run(run.folder, run.recipe, run.fingerprint)
     limit = Deadline(math.inf if job["seconds"] is None else job["seconds"], job.get("steps"))
-    trained, _, validation_logits = fit(run, ProgressBar(shown=False), [limit, *callbacks])
+    clock = Steps()
+    trained, _, validation_logits = fit(run, ProgressBar(shown=False), [limit, clock, *callbacks])
     rows, dataset = run.prepared.split.val, run.prepared.dataset
     probability = probabilities(validation_logits(), dataset.task)
     write_atomically(folder / VALIDATION, lambda partial: _save(partial, rows, probability))
@@ -211,7 +212,7 @@ def _trained(
         "best_epoch": trained.best_epoch,
         "trainable": run.count.trainable,
         "trainable_fraction": run.count.fraction,
-        "seconds_per_epoch": trained.seconds_per_epoch,
+        "step": clock.seconds(plan.training.batch_size) if run.recipe.method.gradient_in_encoder else None,
         "ended": trained.epochs < job["epochs"] or limit.ended,
         "steps": limit.steps if limit.ended else None,
     }
@@ -277,33 +278,46 @@ def seconds_per_window(
     forward = (time.monotonic() - started) / len(split.val)
     if not recipe.method.gradient_in_encoder:
         return HEAD_STEP * forward, forward
-    clock = _Steps()
+    clock = Steps(_MEASURED)
     with temporary_folder() as place:
         run = builder.ready(recipe, seed=0, folder=place / RUN)
         kept, beside = space(run)
         check_space(out, (material.rounds + 1) * kept + beside)  # the chosen one is copied
         torch.manual_seed(0)
         fit(run, ProgressBar(shown=False), [clock])
-    laps = np.diff(clock.times)[-3:]  # the first ones allocate memory
-    return float(np.median(laps)) / batch if len(laps) else 5 * forward, forward
+    return clock.seconds(batch) or 5 * forward, forward
 
 
 def _classes(material: Material) -> int:
     return len(label_counts(material.dataset.label, material.dataset.classes)[0])
 
 
-class _Steps(Callback):
-    """The time at the end of each step; ends a training after three steps that are slow enough to be measured."""
+class Steps(Callback):
+    """The time of the steps of a training, of its last phase where it has several.
 
-    def __init__(self) -> None:
-        self.times: list[float] = []
+    enough: seconds after which three or more steps end the training.
+    """
+
+    def __init__(self, enough: float = math.inf) -> None:
+        self._enough, self._times = enough, list[float]()
+
+    def on_train_begin(self, done: int, total: int) -> None:
+        self._times.clear()
 
     def on_step_end(self, step: int) -> None:
-        self.times.append(time.monotonic())
+        self._times.append(time.monotonic())
 
     @property
     def ends_training(self) -> bool:
-        return len(self.times) > 2 and self.times[-1] - self.times[0] > _MEASURED
+        return len(self._times) > 2 and self._times[-1] - self._times[0] > self._enough
+
+    def seconds(self, batch: int) -> float | None:
+        """Median seconds of a step per window of a batch; None for less than two steps.
+
+        The later half counts, for the first steps allocate memory. The median leaves out the ends of epochs.
+        """
+        laps = np.diff(self._times)
+        return float(np.median(laps[len(laps) // 2 :])) / batch if len(laps) else None
 
 
 @contextmanager
