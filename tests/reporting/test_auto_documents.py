@@ -30,7 +30,7 @@ def facts(**changed):
         "assumed": ["the sampling rate is 100 Hz"],
         "plan_rows": [("split.folds", "1: enough patients")],
         "split": {"origin": "drawn by patient", "warnings": ["few | patients"], "unit": "patient"},
-        "choice": choice | {"ensemble": {"helps": False, "of": "seeds", "difference": ENTRY}},
+        "choice": choice | {"ensemble": {"helps": False, "shown": False, "of": "seeds", "difference": ENTRY}},
         "candidates": [row("probe", 0.82), row("lora", 0.8, ended=True)],
         "encoder": "ecg-fm-tiny",
         "rungs": [{"scores": {"ecg-fm-tiny": 0.82}}, {"scores": {"lora": 0.8}}],

@@ -188,8 +188,8 @@ class PlannedTraining:
 class PlannedBudget:
     """[budget] of plan.toml: seconds, and the fractions of them for the probe, each round of methods, and the rest.
 
-    rounds: of successive halving, each for all methods of the round together. The last one, of the best method, has all
-    that is left but the time for the choice, the test and the files.
+    rounds: of successive halving, each for all methods of the round together. The last one, of the best method or of
+    two that are level, has all that is left but the time for the choice, the test and the files.
     """
 
     seconds: float = DEFAULT_SECONDS

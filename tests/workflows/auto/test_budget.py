@@ -1,5 +1,6 @@
 """The time that an auto takes, on a clock that stands still but for the trainings, whose costs the test states."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -58,22 +59,23 @@ class Machine:
         return result
 
 
-#: Minutes, windows, how much slower the machine becomes after the measurement, folds.
+#: Minutes, windows, how much slower the machine becomes after the measurement, folds, two methods in the last round.
 CASES = [
-    *((minutes, windows, 1.3, folds) for minutes in (10, 30, 120) for windows in (3_000, 25_000) for folds in (1, 5)),
-    *((minutes, 60_000, 1.0, folds) for minutes in (10, 30, 120) for folds in (1, 5)),
+    *((*case, 1.3, *folds) for case in product((10, 30, 120), (3_000, 25_000)) for folds in ((1, False), (5, False))),
+    *((minutes, 60_000, 1.0, *folds) for minutes in (10, 30, 120) for folds in ((1, False), (5, False), (1, True))),
+    *((minutes, 25_000, 1.3, 1, True) for minutes in (10, 30)),
 ]
-FAST = {(10, 25_000, 1.3, 1), (30, 25_000, 1.3, 5), (120, 60_000, 1.0, 1)}
+FAST = {(10, 25_000, 1.3, 1, True), (30, 25_000, 1.3, 5, False), (120, 60_000, 1.0, 1, False)}
 
 
 @pytest.mark.parametrize(
-    ("minutes", "windows", "slower", "folds"),
+    ("minutes", "windows", "slower", "folds", "level"),
     [pytest.param(*case, marks=() if case in FAST else pytest.mark.slow) for case in CASES],
 )
-def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower, folds, planned, monkeypatch):
+def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower, folds, level, planned, monkeypatch):
     seconds = 60.0 * minutes
     machine = Machine(0.0015 * windows / WINDOWS, slower)
-    budget, after, _ = trained(planned(folds), machine, seconds, windows, monkeypatch)
+    budget, after, _ = trained(planned(folds), machine, seconds, windows, monkeypatch, level)
     reserve = after * slower
     assert machine.first is not None
     assert machine.first - 12 <= 0.1 * seconds
@@ -81,12 +83,13 @@ def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower
     assert budget.spent + reserve >= 0.5 * seconds or windows == 3_000  # all epochs of all methods
 
 
-def trained(out, machine, seconds, windows, monkeypatch):
+def trained(out, machine, seconds, windows, monkeypatch, level=False):
     """Step do on a machine: the budget, the seconds that the steps after it need, and the results."""
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now, process_time=machine.computed))
     monkeypatch.setattr(trainings, "run_trial", machine.train)
     monkeypatch.setattr(trainings, "measured", machine.measured)
     monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
+    monkeypatch.setattr(trainings.Trainings, "are_level", lambda *_: level)
     (out / "spent.json").unlink(missing_ok=True)
     with ProgressBar(shown=False) as progress:
         plan, budget = read_plan(out), clock.Budget(out, progress)

@@ -1,6 +1,7 @@
 """The choice follows from validation predictions alone."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,11 @@ from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import choose as module
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import Validation, chosen, read_candidates, validation_of
+from ecgtune.workflows.auto.choose import chosen, read_candidates
 from ecgtune.workflows.auto.material import Material
 from ecgtune.workflows.auto.plan_file import AutoPlan
 from ecgtune.workflows.auto.trial import score_of
+from ecgtune.workflows.auto.validation import Validation, validation_of
 from helpers.auto import job, results, trained
 
 DATA = simulate(400, seed=2)
@@ -94,6 +96,32 @@ def test_the_mean_with_the_best_partner_is_tried(tmp_path):
     assert {name.partition("-")[0] for name in found["ensemble"]["members"]} == {"probe", "full"}
 
 
+@pytest.mark.parametrize(
+    ("second", "noise", "members"),
+    [
+        (1.5, True, {"lora", "full"}),  # neither is better, and the mean is ahead
+        (1.5, False, {"full"}),  # they answer alike
+        (0.2, True, {"full"}),
+    ],
+)
+def test_the_mean_of_two_methods_of_which_neither_is_better_is_used(second, noise, members, tmp_path, monkeypatch):
+    own = {"full": RNG.normal(size=400), "lora": RNG.normal(size=400), "probe": RNG.normal(size=400)}
+    own = own if noise else own | {"lora": own["full"]}
+    given = material()
+    label = given.dataset.label[given.split(0).val]
+    trials = []
+    for method, skill in {"full": 1.5, "lora": second, "probe": 0.2}.items():
+        odds = skill * (2 * label - 1) + own[method][: len(label)]
+        monkeypatch.setattr(sys.modules[__name__], "predictions", lambda *_, odds=odds: 1 / (1 + np.exp(-odds)))
+        trials += candidate(tmp_path, given, method, skill)
+    write_json(tmp_path / "do" / "results.json", results(trials))
+    found = read_candidates(tmp_path, given)
+    taken = chosen(found, validation_of(given, found[0][1]))
+    assert {name.partition("-")[0] for name in taken["members"]} == members
+    assert ("the mean of" in taken["reason"]) == (len(members) == 2)
+    assert taken["runs"] == [f"do/{name}/round-0" for name in taken["members"]]
+
+
 def test_an_ensemble_with_a_candidate_without_skill_is_not_used(tmp_path):
     found = choice(tmp_path, material(), ("probe", 2.0), ("lora", 0.0))
     assert not found["ensemble"]["helps"]
@@ -111,7 +139,7 @@ def test_folds_are_averaged_where_that_is_shown_to_help(tmp_path):
 
 def test_without_that_one_training_on_more_windows_follows(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ecgtune.workflows.auto.choose._difference", lambda *_: dict.fromkeys(("value", "ci_low", "ci_high"), 0.0)
+        "ecgtune.workflows.auto.choose.difference_of", lambda *_: dict.fromkeys(("value", "ci_low", "ci_high"), 0.0)
     )
     found = choice(tmp_path, material(rounds=5), ("probe", 1.0), ("lora", 0.2))
     assert found["runs"] == [f"do/{found['chosen']}/final"]

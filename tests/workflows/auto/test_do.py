@@ -39,6 +39,7 @@ def out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trainings, "run_trial", trial)
     monkeypatch.setattr(trainings, "measured", lambda *_: {"step": 1e-3, "forward": 1e-3})
+    monkeypatch.setattr(trainings.Trainings, "are_level", lambda *_: False)  # no predictions are written
     return tmp_path
 
 
@@ -97,6 +98,17 @@ def unfit(monkeypatch, method, encoder):
         return measured(out, plan, *given)
 
     monkeypatch.setattr(trainings, "measured", seconds)
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_two_methods_share_the_last_round_where_neither_is_shown_to_be_better(level, out, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainings.Trainings, "are_level", lambda self, _, methods: asked.append(methods) or level)
+    found = done(out)
+    first, last = found["rungs"][-2:]
+    assert asked == [list(first["scores"])[:2]]
+    assert list(last["scores"]) == asked[0][: 2 if level else 1]
+    assert len(last["scores"]) * last["seconds"] == pytest.approx(0.92 * 1800, rel=0.03)  # together, as one alone
 
 
 def test_an_encoder_that_takes_other_windows_is_left_out_though_it_is_the_first(out, monkeypatch):

@@ -13,13 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecgtune.data.tasks import Task
 from ecgtune.errors import RunError
-from ecgtune.evaluation.decision import Decision, binary_decision, choose_decision, mean_decision
+from ecgtune.evaluation.decision import Decision, mean_decision
 from ecgtune.evaluation.evaluate import Grouping, evaluate
-from ecgtune.evaluation.groups import group_index
-from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
-from ecgtune.evaluation.scorer import Key, make_scorer
+from ecgtune.evaluation.intervals import percentile_interval
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils import formatting
@@ -43,13 +40,11 @@ from ecgtune.workflows.auto.trial import (
     read_validation,
     ready_run,
 )
+from ecgtune.workflows.auto.validation import FEWEST_GROUPS, METRIC, Validation, difference_of, validation_of
 from ecgtune.workflows.run import run_recipe
 
 MODEL, TESTED = "model", "test.json"
-METRIC = "auroc"
-RESAMPLES, LEVEL = 500, 0.95
-CHOICE_LEVEL = 0.80  #: Level of the interval that a choice needs: less than a claim, for the test split follows.
-FEWEST_GROUPS = 6  #: A difference with the same sign in all of five patients has p = 1/16 (two-sided sign test).
+LEVEL = 0.95  # of the intervals of candidates
 _LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
 
 
@@ -64,44 +59,6 @@ class Candidate:
     result: dict[str, Any]
     folders: tuple[str, ...]
     copies: tuple[NDArray[np.float64], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Validation:
-    """What candidates are compared on: labels (windows, ...), groups, their name, and resamples of the groups."""
-
-    task: Task
-    classes: tuple[str, ...]
-    label: NDArray[Any]
-    index: NDArray[np.int64]
-    unit: str = "window"
-
-    @property
-    def groups(self) -> int:
-        return int(self.index.max()) + 1
-
-    def draws(self, copies: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The metric of the windows, then of each resample of their groups: (1 + resamples,), the mean over copies."""
-        decision = binary_decision() if self.task == "binary" else Decision(self.task)
-        if self.task == "multilabel":
-            decision = choose_decision(self.task, self.label, copies[0], "fixed")
-        values = []
-        for copy in copies:
-            scorer = make_scorer(self.label, copy, decision, self.classes, each=True)
-            own = [_metric(scorer(np.ones((1, len(self.label)))))]
-            for counts in resampled_counts(self.groups, len(self.label), RESAMPLES, 0):
-                own.append(_metric(scorer(counts[:, self.index])))
-            values.append(np.concatenate(own))
-        return np.mean(values, axis=0)
-
-
-def _metric(found: Mapping[Key, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """AUROC of two classes; else its mean over the classes or labels that a resample has and lacks (resamples,)."""
-    each = [values for name, values in found.items() if name[0] == METRIC]
-    if not each:
-        return found[METRIC]
-    known = ~np.isnan(each)
-    return np.where(known.any(axis=0), np.nansum(each, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> dict[str, Any]:
@@ -165,15 +122,12 @@ def _copies(
     return rows, tuple(copies)
 
 
-def validation_of(material: Material, rows: NDArray[np.int64]) -> Validation:
-    dataset = material.dataset
-    group = None if dataset.group is None else dataset.group[rows]
-    unit = "window" if group is None else dataset.group_name or "recording"
-    return Validation(dataset.task, dataset.classes, dataset.label[rows], group_index(group, len(rows))[1], unit)
-
-
 def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation: Validation) -> dict[str, Any]:
-    """The content of choice.json: a probe unless another method is shown to be better, then an ensemble likewise."""
+    """The content of choice.json: a probe unless another method, or the mean of two, is shown to be better.
+
+    A mean is used where it is shown to be better than its best member. For two methods of which neither is shown to be
+    better than the other, it is enough that it is ahead of both.
+    """
     everyone = [one for one, _ in candidates]
     draws = {one.name: validation.draws(one.copies) for one in everyone}
     ranked = sorted(everyone, key=lambda one: (-draws[one.name][0], one.result["trainable"]))
@@ -183,13 +137,14 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
     reason = f"{_title(ranked[0])} is the only kind of candidate that was trained to the end"
     if probes and others:
         best, probe = others[0], probes[0]
-        difference = _difference(draws[best.name], draws[probe.name])
-        shown = _is_shown(difference, validation)
-        taken = best if shown else probe
-        reason = _reason(best, difference, validation)
-    ensemble = _ensemble(taken, ranked, draws, validation)
-    members = ensemble["members"] if ensemble and ensemble["helps"] else [taken.name]
-    by_name = {one.name: one for one in everyone}
+        both = next((one for one in _means(best, others, draws, validation) if one.level and one.helps), None)
+        title = f"the mean of {' and '.join(map(_title, both.group))}" if both else _title(best)
+        difference = difference_of(both.draws if both else draws[best.name], draws[probe.name])
+        reason = _reason(title, difference, validation)
+        taken = best if validation.shows(difference) else probe
+    means = _means(taken, ranked, draws, validation)
+    mean = next((one for one in means if one.helps), next(iter(means), None))
+    members = mean.group if mean and mean.helps else [taken]
     return {
         "metric": METRIC,
         "validated": len(validation.label),
@@ -198,39 +153,63 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
         "chosen": taken.name,
         "difference": difference,
         "reason": reason,
-        "ensemble": ensemble,
-        "members": members,
-        "runs": _runs([by_name[name] for name in members], ensemble),
+        "ensemble": mean and mean.to_dict(),
+        "members": [one.name for one in members],
+        "runs": _runs(members, mean),
     }
 
 
-def _reason(best: Candidate, difference: dict[str, float], validation: Validation) -> str:
-    """A clause on the choice between the probe and the best other candidate."""
+def _reason(best: str, difference: dict[str, float], validation: Validation) -> str:
+    """A clause on the choice between the probe and the best other candidate, or mean."""
     text = f"{formatting.signed(difference['value'])}, 80 % interval {formatting.signed_interval(difference)}"
-    if _is_shown(difference, validation):
-        return f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
+    if validation.shows(difference):
+        return f"{best} is shown to be better than the probe on validation (AUROC {text})"
     if difference["value"] == difference["ci_low"] == difference["ci_high"] == 0:
-        return f"{_title(best)} ranks the validation windows as the probe does"
+        return f"{best} ranks the validation windows as the probe does"
     if validation.groups < FEWEST_GROUPS:
         few = formatting.counted(validation.groups, validation.unit)
-        return f"{few} for validation cannot show a difference to the probe (best other: {_title(best)}, {text})"
-    return f"no other method is shown to be better than the probe on validation (best: {_title(best)}, {text})"
+        return f"{few} for validation cannot show a difference to the probe (best other: {best}, {text})"
+    return f"no other method is shown to be better than the probe on validation (best: {best}, {text})"
 
 
-def _runs(members: Sequence[Candidate], ensemble: dict[str, Any] | None) -> list[str]:
+def _runs(members: Sequence[Candidate], mean: Mean | None) -> list[str]:
     """Folders of the trainings that are tested; of folds without an ensemble one more is trained, on more windows."""
-    if len(members[0].folders) == 1 or (ensemble and ensemble["helps"]):
+    if len(members[0].folders) == 1 or (mean and mean.helps):
         return [folder for one in members for folder in one.folders]
     return [f"{FOLDER}/{members[0].name}/{FINAL}"]
 
 
-def _ensemble(
-    taken: Candidate, ranked: Sequence[Candidate], draws: dict[str, NDArray], validation: Validation
-) -> dict[str, Any] | None:
-    """The best mean of folds, else of seeds or of two methods, and whether it is shown to help."""
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean of the candidates of a group: of their folds, seeds or methods.
+
+    difference: to the first of the group, which is the best. shown: whether that is shown to be above 0. level: whether
+    it is the mean of two methods of which neither is shown to be better.
+    """
+
+    of: str
+    group: list[Candidate]
+    draws: NDArray[np.float64]
+    difference: dict[str, float]
+    shown: bool
+    level: bool
+
+    @property
+    def helps(self) -> bool:
+        return self.shown or (self.level and self.difference["value"] > 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        members = [one.name for one in self.group]
+        facts = {"of": self.of, "members": members, "difference": self.difference}
+        return {**facts, "helps": self.helps, "shown": self.shown}
+
+
+def _means(
+    taken: Candidate, ranked: Sequence[Candidate], draws: Mapping[str, NDArray], validation: Validation
+) -> list[Mean]:
+    """The means of the folds of a candidate, else with its other seeds or another method, the best first."""
     if len(taken.copies) > 1:
         groups = [("folds", [taken])]
-        means = [validation.draws([np.mean(taken.copies, axis=0)])]
     else:
         same = [one for one in ranked if _kind(one) == _kind(taken)]
         others = {
@@ -240,28 +219,20 @@ def _ensemble(
         groups += [("methods", [taken, one]) for one in others.values()]
         seeds = ([each for each in ranked if _kind(each) == _kind(one)] for one in others.values())
         groups += [("methods", [taken, *same]) for same in seeds if len(same) > 1]
-        means = [validation.draws([np.mean([one.copies[0] for one in group], axis=0)]) for _, group in groups]
-    if not groups:
-        return None
-    (of, group), mean = max(zip(groups, means, strict=True), key=lambda each: each[1][0])
-    difference = _difference(mean, draws[taken.name])
-    members = [one.name for one in group]
-    return {"of": of, "members": members, "difference": difference, "helps": _is_shown(difference, validation)}
+    found = []
+    for of, group in groups:
+        copies = taken.copies if of == "folds" else [one.copies[0] for one in group]
+        mean = validation.draws([np.mean(copies, axis=0)])
+        difference = difference_of(mean, draws[taken.name])
+        level = of == "methods" and PROBE not in {one.result["method"] for one in group}
+        level &= len(group) == 2 and validation.level(*(draws[one.name] for one in group))
+        found.append(Mean(of, group, mean, difference, validation.shows(difference), level))
+    return sorted(found, key=lambda one: -one.draws[0])
 
 
 def _kind(one: Candidate) -> tuple[Any, ...]:
     """All of a candidate but its seed."""
     return tuple(one.result[key] for key in ("method", "encoder", "windows", "epochs"))
-
-
-def _difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, float]:
-    low, high = percentile_interval(first[1:] - second[1:], CHOICE_LEVEL)
-    return {"value": float(first[0] - second[0]), "ci_low": low, "ci_high": high}
-
-
-def _is_shown(difference: dict[str, float], validation: Validation) -> bool:
-    """Whether a difference is above 0 by its interval, which means nothing for fewer than `FEWEST_GROUPS` groups."""
-    return difference["ci_low"] > 0 and validation.groups >= FEWEST_GROUPS
 
 
 def _row(one: Candidate, draws: NDArray[np.float64]) -> dict[str, Any]:

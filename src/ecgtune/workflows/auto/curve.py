@@ -18,10 +18,10 @@ from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import temporary_folder
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import validation_of
 from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan
 from ecgtune.workflows.auto.trial import PROBE, material_of, probabilities, read_validation, ready_run
+from ecgtune.workflows.auto.validation import validation_of
 
 _FRACTIONS = (0.125, 0.25, 0.5)
 NOTHING: dict[str, Any] = {"points": [], "extrapolated": []}

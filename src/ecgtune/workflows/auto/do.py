@@ -36,7 +36,8 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
 
     The probe of each encoder comes first; its answer is logged within the first tenth of the time. The better one is
     repeated on all windows where it had a part. Then all methods train on its encoder for the same time each, and each
-    round keeps the better half by validation. The same folds serve all. Raises RunError where do/ was begun with
+    round keeps the better half by validation, the last but one the best, or the two best where neither is shown to be
+    better: their mean is then a candidate. The same folds serve all. Raises RunError where do/ was begun with
     another plan.
     """
     begin(out, plan)
@@ -78,7 +79,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
             progress.note(f"round {number + 1}: " + ", ".join(f"{name} {s:.4f}" for name, s in rung["scores"].items()))
         alive = ranked[: max(1, math.ceil(len(ranked) / 2))] or alive
         if number == len(fractions) - 2:
-            alive = alive[:1]
+            alive = (ranked or alive)[: 2 if trainings.are_level(found, ranked[:2]) else 1]
     trials += _seeds(trainings, trials, alive, encoder)
     trials += trainings.finished()  # also those of a smaller budget
     trained = {trial["method"] for trial in trials if "score" in trial}

@@ -192,6 +192,7 @@ class Ensemble(TypedDict):
     members: Annotated[list[Name], 1, MOST]
     difference: Difference
     helps: bool
+    shown: bool
 
 
 class CandidateRow(TypedDict):

@@ -34,8 +34,10 @@ from ecgtune.workflows.auto.trial import (
     name_of,
     read_job,
     read_trial,
+    read_validation,
     run_trial,
 )
+from ecgtune.workflows.auto.validation import validation_of
 
 MEASURED, PLANNED_JOBS = "measured.json", "jobs.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
@@ -243,6 +245,16 @@ class Trainings:
 
     def is_finished(self, job: dict[str, Any]) -> bool:
         return all((self.folder / name_of(job) / f"round-{n}" / RESULT).is_file() for n in range(job["rounds"]))
+
+    def are_level(self, trials: Sequence[dict[str, Any]], methods: Sequence[str]) -> bool:
+        """Whether of two methods neither is shown to be better by its training of a round; False with folds."""
+        names = [one["name"] for one in trials if one["method"] in methods and "score" in one]
+        if self.material.rounds > 1 or len(names) != 2:
+            return False
+        folders = [self.folder / name / "round-0" for name in names]
+        rows, copies = zip(*(read_validation(folder, self.material.dataset) for folder in folders), strict=True)
+        validation = validation_of(self.material, rows[0])
+        return validation.level(*(validation.draws([each]) for each in copies))
 
     @property
     def fewest(self) -> int:
