@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ecgtune.models.ecg_fm.network import EcgFmConfig
+from helpers.methods import slow
 
 ROOT = Path(__file__).resolve().parents[1]
 EMULATION = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -59,7 +60,7 @@ def test_the_original_computes_what_we_compute(script, size):
     assert ways.largest_difference(size, classifier, original) > 1e-5
 
 
-@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("limited", [True, *slow(False)])
 def test_the_speed_benchmark_leaves_out_formats_that_the_processor_lacks(script, limited, tmp_path, monkeypatch):
     for name, value in EMULATION.items() if limited else ():
         monkeypatch.setenv(name, value)

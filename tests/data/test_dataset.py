@@ -48,6 +48,7 @@ def test_csv_gives_the_numbers_that_pandas_gives(csv_file, header, cache):
     assert dataset.source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_csv_larger_than_one_piece_keeps_order_and_rows(tmp_path):
     """Several pieces in several threads, and an error far down still names its line."""
     signal = np.random.default_rng(0).normal(size=(3000, 400)).astype(np.float32)

@@ -8,11 +8,12 @@ import pytest
 
 from ecgtune.data.simulation import simulate
 from ecgtune.io.writing import write_csv
+from helpers.methods import slow
 
 HEAVY = {"torch", "pandas", "pyarrow", "scipy.signal", "wfdb", "matplotlib"}
 
 
-@pytest.mark.parametrize(("suffix", "needed"), [(".csv", {"pyarrow"}), (".npz", set())])
+@pytest.mark.parametrize(("suffix", "needed"), [(".csv", {"pyarrow"}), *slow((".npz", set()))])
 def test_a_file_of_windows(tmp_path, suffix, needed):
     dataset = simulate(60, patients=30, seconds=2)
     path = tmp_path / f"windows{suffix}"

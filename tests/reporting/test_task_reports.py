@@ -12,6 +12,7 @@ from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.reporting.wording import metric_titles
 from ecgtune.reporting.writing import write_comparison, write_run
+from helpers.methods import slow
 
 GENERATOR = np.random.default_rng(0)
 GROUP = np.repeat([f"r{number:02d}" for number in range(40)], 2)
@@ -66,7 +67,7 @@ def record(folder: Path, make_run, task: str, name: str, strength: float) -> Run
 FIXED = Threshold(0.5, "unfitted")
 
 
-@pytest.fixture(scope="module", params=["multiclass", "multilabel"])
+@pytest.fixture(scope="module", params=[*slow("multiclass"), "multilabel"])
 def written(request, tmp_path_factory, make_run):
     """A comparison of two methods, and its results."""
     folder, task = tmp_path_factory.mktemp("task"), request.param

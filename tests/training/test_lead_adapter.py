@@ -22,7 +22,7 @@ from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
-from helpers.methods import FAMILIES, MIXED, ROUNDED
+from helpers.methods import FAMILIES, METHODS, MIXED, ROUNDED, slow
 from helpers.models import twelve_lead_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
@@ -62,7 +62,7 @@ def test_attaching_leaves_the_answer_as_it_was(method):
     np.testing.assert_allclose(after, before, rtol=0, atol=2e-6 if method in ROUNDED else 0)
 
 
-@pytest.mark.parametrize("method", FAMILIES, ids=str)
+@pytest.mark.parametrize("method", [*FAMILIES[:3], *slow(*(m for m in METHODS if m not in FAMILIES[:3]))], ids=str)
 def test_a_training_moves_the_mixer_the_method_and_the_head_and_nothing_else(method, tmp_path):
     start = fresh(method).state_dict()
     model, trained, _, sentence = fit(tmp_path, method)

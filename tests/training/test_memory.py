@@ -34,6 +34,7 @@ print(given_back, faults())
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_is_kept_for_the_next_arrays() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     given_back, kept = map(int, done.stdout.split())

@@ -25,6 +25,7 @@ from ecgtune.training.predictions import read_predictions
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import RunBuilder
 from ecgtune.workflows.run import fit
+from helpers.methods import slow
 from helpers.models import TINY
 from helpers.published import TINY as TINY_ENCODERS
 from helpers.settings import loop
@@ -148,7 +149,7 @@ def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):
     assert not (tmp_path / "all").exists()
 
 
-@pytest.mark.parametrize("method", [ecgtune.LinearProbe(), SideTuning(width=8), ecgtune.LoRA(rank=2)], ids=str)
+@pytest.mark.parametrize("method", [ecgtune.LoRA(rank=2), *slow(ecgtune.LinearProbe(), SideTuning(width=8))], ids=str)
 def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(fine_tune, method, tmp_path, monkeypatch):
     """Copies that an encoder was run on once, against copies that are made anew and run through it at every step."""
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))

@@ -109,6 +109,7 @@ def test_test_windows_are_the_same_for_all_and_never_trained_on(comparison):
     assert not group["val"] & group["test"]
 
 
+@pytest.mark.slow
 def test_the_work_of_each_run_counts_by_the_cost_of_its_encoder(tmp_path, monkeypatch, compare):
     expected, done = [], []
     monkeypatch.setattr(ProgressBar, "expect", lambda self, units: expected.append(units))

@@ -122,6 +122,7 @@ def test_cases_have_the_leads_of_their_run(done):
     assert set(leads) <= set(ecgtune.load_run(run).leads)
 
 
+@pytest.mark.slow
 def test_the_same_command_resumes(done, monkeypatch):
     out, results, data, models = done
     monkeypatch.setattr("ecgtune.workflows.run.train", lambda *_, **__: pytest.fail("a finished run is trained again"))

@@ -16,6 +16,7 @@ from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
 from ecgtune.utils.locks import exclusive
 from helpers import methods
+from helpers.methods import slow
 from helpers.settings import loop
 from helpers.training import stopped_in_the_second_epoch
 
@@ -389,7 +390,7 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
         ecgtune.fine_tune(data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("lead_mode", ["place", "copy"])
+@pytest.mark.parametrize("lead_mode", ["place", *slow("copy")])
 def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode):
     ecgtune.convert(shared / "reference" / "pretrained_tiny.pt", tmp_path / "model", heads=4)
     model = ecgtune.load_model(tmp_path / "model", classes=("0", "1"), leads=("II",), lead_mode=lead_mode)

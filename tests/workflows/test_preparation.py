@@ -79,6 +79,7 @@ def test_no_copy_of_the_whole_is_made(data, tmp_path, monkeypatch):
     assert peak < signal.nbytes / 20
 
 
+@pytest.mark.slow
 def test_a_training_from_disk_ends_on_the_same_bits(data, tmp_path, monkeypatch):
     training = loop(epochs=1, batch_size=32, device="cpu", prefix_cache="on")
     runs = {}

@@ -294,6 +294,7 @@ def test_the_bar_counts_what_is_left(recipes, tmp_path, monkeypatch):
     assert expected[1:] == [0]
 
 
+@pytest.mark.slow
 def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, tmp_path):
     def tried(file, seed, score):
         variant = Variant(recipes("probe")[0], space_of(recipes("probe")[0]))

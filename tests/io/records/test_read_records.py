@@ -139,6 +139,7 @@ def test_an_entry_with_anything_in_place_of_a_file_is_made_again(folder, cache_f
     assert_array_equal(read_records(table, records).signal, first)
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_windows_in_the_same_order(tmp_path):
     """From a fresh interpreter, as a user's script would; the processes are spawned."""
     table, records = tmp_path / "labels.csv", tmp_path / "records"

@@ -16,9 +16,10 @@ from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows import cases
-from ecgtune.workflows.auto import auto, choose, do, hand_over, trainings
+from ecgtune.workflows.auto import auto, do, hand_over, trainings
 from ecgtune.workflows.auto.plan_file import begin, read_plan
 from ecgtune.workflows.auto.trial import material_of
+from ecgtune.workflows.auto.validation import Validation
 from helpers.auto import choice
 from helpers.cli import run
 
@@ -220,7 +221,7 @@ def test_a_folder_of_another_result_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_the_exported_file_holds_the_whole_ensemble(tmp_path, monkeypatch):
-    monkeypatch.setattr(choose, "_is_shown", lambda *_: True)
+    monkeypatch.setattr(Validation, "shows", lambda *_: True)
     settings = AutoSettings(budget="20min", encoders=("ecg-fm-tiny",), methods=("full",), folds=1, epochs=2)
     data, out = ecgtune.simulate(96, seed=1, seconds=3), tmp_path / "out"
     ecgtune.auto(data, settings, out=out)
