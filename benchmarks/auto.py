@@ -36,6 +36,7 @@ from ecgtune.workflows.run import run_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results" / "auto.csv"
 METHODS = ("probe", "lora", "full", "scratch")
+SIZES = {"windows": "train_windows", "epochs": "epochs"}
 COLUMNS = (
     "task", "budget", "method", "auroc", "auroc_ci_low", "auroc_ci_high", "accuracy", "f1", "unit", "windows", "epochs",
     "seconds", "threads", "machine", "date",
@@ -119,10 +120,11 @@ def main() -> None:
 
 def auto_row(task: str, budget: str, out: Path) -> dict[str, Any]:
     test, choice = json_value(out / "test.json"), json_value(out / "choice.json")
-    taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
+    taken = [row for row in choice["candidates"] if row["name"] in choice["members"]]
     seconds = json_value(out / "spent.json")["seconds"]
-    facts = {"windows": taken["train_windows"], "epochs": taken["epochs"], "seconds": f"{seconds:.0f}"}
-    methods = [row["method"] for row in choice["candidates"] if row["name"] in choice["members"]]
+    facts = {name: " + ".join(str(row[key]) for row in taken) for name, key in SIZES.items()}
+    facts["seconds"] = f"{seconds:.0f}"
+    methods = [row["method"] for row in taken]
     return row_of(task, budget, f"auto: {' + '.join(dict.fromkeys(methods))} x {len(test['runs'])}", test) | facts
 
 

@@ -117,8 +117,10 @@ def test_the_windows_are_those_that_no_run_was_trained_on(folder, monkeypatch, c
         np.testing.assert_array_equal(windows.signal, ecgtune.read_dataset(folder / "windows.npz").signal[test[:3]])
         assert windows.origin == "3 test windows of all runs, windows.npz"
     else:
-        assert windows.origin == "64 simulated windows, because no window is in the test split of all runs"
+        assert windows.origin == "64 simulated windows, because its runs share no test window of the same data"
         assert windows.label is None
+    both.runs[1].metrics["data"]["reading"] = None  # the same file, perhaps read otherwise
+    assert "simulated" in verification_windows(both).origin
 
 
 def test_runs_that_make_no_file_are_one_line(folder, tmp_path, capsys):

@@ -69,7 +69,7 @@ def make_app(name: str, command: Any) -> App:
 
 
 def _launcher(app: App) -> Callable[..., None]:
-    """What follows the options of every command, then runs `app` with the other tokens."""
+    """The function that handles --import and --quiet, then runs `app` with the other tokens."""
 
     def launch(*tokens: Tokens, import_: Imports = (), quiet: Quiet = False) -> None:
         if quiet:
@@ -88,7 +88,7 @@ def run(name: str, tokens: Sequence[str]) -> None:
     """Run a command with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
     show_log(logging.INFO)
     app = make_app(name, load(name))
-    entry = app.meta  # it collects the options of the command, for its help, before those are collected once more
+    entry = app.meta  # collects the options of the command too, for its help, which is slow
     if not {"--help", "-h"}.intersection(tokens):
         entry = App(name="ecgtune", **_BEHAVIOUR)
         entry.default(_launcher(app))

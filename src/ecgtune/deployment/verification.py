@@ -65,8 +65,9 @@ def verification_windows(run: Run | Ensemble, file: Path | None = None, most: in
 
     most: windows, evenly spread, where there are more; None for all.
 
-    Simulated windows where the run's data are gone or have changed, or runs of an ensemble share no test windows, which
-    `origin` says with the reason. Raises DataError or SettingError for a stated file that cannot be used.
+    Simulated windows where the run's data are gone or have changed, or runs of an ensemble share no test window of the
+    same data, which `origin` says with the reason. Raises DataError or SettingError for a stated file that cannot be
+    used.
     """
     if file is not None:
         return _of_file(run, file, most)
@@ -78,7 +79,7 @@ def verification_windows(run: Run | Ensemble, file: Path | None = None, most: in
         return _simulated(run, f"the data of the run cannot be read again: {reason}")
     test = _test_rows(run)
     if not len(test):
-        return _simulated(run, "no window is in the test split of all runs")
+        return _simulated(run, "its runs share no test window of the same data")
     dataset = dataset.with_positive(run.positive)
     rows, of = _spread(test, most)
     runs = "the run" if len(run.runs) == 1 else "all runs"
@@ -93,8 +94,9 @@ def verification_windows(run: Run | Ensemble, file: Path | None = None, most: in
 
 
 def _test_rows(run: Run | Ensemble) -> NDArray[np.int64]:
-    """Rows of the test windows that all runs of an ensemble share, in the data of the first."""
-    if len(run.trained_on_files) > len(run.runs[0].trained_on_files):
+    """Rows of the test windows that all runs of an ensemble share, in the data that all of them were trained on."""
+    first, *others = ([each.metrics["data"].get(key) for key in ("sha256", "reading", "windows")] for each in run.runs)
+    if any(each != first for each in others):
         return np.zeros(0, np.int64)
     return reduce(np.intersect1d, (read_split(RunFolder(each.folder))["test"] for each in run.runs))
 

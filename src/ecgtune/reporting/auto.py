@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ def write_auto(out: Path, facts: Mapping[str, Any]) -> Path:
     candidates, curve = facts["candidates"], facts["curve"]
 
     def figures(folder: Path) -> None:
-        write_candidates(folder / "candidates.svg", candidates, facts["choice"]["chosen"])
+        write_candidates(folder / "candidates.svg", candidates, facts["choice"]["members"])
         if curve["points"]:
             write_learning_curve(folder / "curve.svg", curve)
 
@@ -53,7 +53,9 @@ def write_auto_report(out: Path, facts: Mapping[str, Any]) -> None:
     write_text(out / REPORT, render("auto.html.j2", values))
 
 
-def write_candidates(path: Path, rows: Sequence[Mapping[str, Any]], chosen: str, *, png: bool = False) -> list[Path]:
+def write_candidates(
+    path: Path, rows: Sequence[Mapping[str, Any]], chosen: Collection[str], *, png: bool = False
+) -> list[Path]:
     """Plot the validation AUROC of each candidate with its interval, the best on top; return the files."""
     colours = method_colours([row["method"] for row in rows])
 
@@ -63,9 +65,9 @@ def write_candidates(path: Path, rows: Sequence[Mapping[str, Any]], chosen: str,
         for place, row in enumerate(rows):
             at, colour = len(rows) - place, colours[row["method"]]
             axes.plot([row["ci_low"], row["ci_high"]], [at, at], color=colour, lw=2)
-            taken = row["name"] == chosen
+            taken = row["name"] in chosen
             axes.plot(row["score"], at, "o", ms=8, color=colour if taken else "white", mec=colour, mew=2)
-        labels = [f"{row['title']}{', chosen' if row['name'] == chosen else ''}" for row in rows]
+        labels = [f"{row['title']}{', chosen' if row['name'] in chosen else ''}" for row in rows]
         axes.set_yticks([len(rows) - place for place in range(len(rows))], labels, color=INK)
         axes.set_ylim(0.4, len(rows) + 0.6)
         axes.grid(axis="y", visible=False)

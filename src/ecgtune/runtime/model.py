@@ -125,8 +125,8 @@ class Model(Predictor):
             return []
         then = " and ".join(f"{rate:g} Hz" for rate in sorted(encoders - {own}))
         return [
-            f"{self.path} resamples {sampling_rate:g} Hz to {own:g} Hz and then to {then}, the run to the last "
-            f"at once: probabilities differ by up to some hundredths; export with --rate {sampling_rate:g} for the same"
+            f"{self.path} resamples {sampling_rate:g} Hz to {own:g} Hz and then to {then}, a run directly: "
+            f"probabilities differ by up to some hundredths; export with --rate {sampling_rate:g} for the same"
         ]
 
     @property

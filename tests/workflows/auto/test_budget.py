@@ -97,7 +97,9 @@ def trained(out, machine, seconds, windows, monkeypatch, level=False):
         machine.now += 12 * machine.busy  # the look and the decisions
         budget.limit(seconds)
         results = module.do(out, plan, budget, progress)
-        after = trainings.Trainings(out, plan, budget, progress).after
+        ended = trainings.Trainings(out, plan, budget, progress)
+        ended.members = 2 if level else 1
+        after = ended.after
     return budget, after, results
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import choose as module
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import chosen, read_candidates
+from ecgtune.workflows.auto.choose import Candidate, chosen, read_candidates
 from ecgtune.workflows.auto.material import Material
 from ecgtune.workflows.auto.plan_file import AutoPlan
 from ecgtune.workflows.auto.trial import score_of
@@ -105,7 +106,8 @@ def test_the_mean_with_the_best_partner_is_tried(tmp_path):
     ],
 )
 def test_the_mean_of_two_methods_of_which_neither_is_better_is_used(second, noise, members, tmp_path, monkeypatch):
-    own = {"full": RNG.normal(size=400), "lora": RNG.normal(size=400), "probe": RNG.normal(size=400)}
+    random = np.random.default_rng(1)
+    own = {name: random.normal(size=400) for name in ("full", "lora", "probe")}
     own = own if noise else own | {"lora": own["full"]}
     given = material()
     label = given.dataset.label[given.split(0).val]
@@ -120,6 +122,47 @@ def test_the_mean_of_two_methods_of_which_neither_is_better_is_used(second, nois
     assert {name.partition("-")[0] for name in taken["members"]} == members
     assert ("the mean of" in taken["reason"]) == (len(members) == 2)
     assert taken["runs"] == [f"do/{name}/round-0" for name in taken["members"]]
+
+
+class Drawn:
+    """Validation whose predictions are the draws themselves; a mean has 0.005 more than its members."""
+
+    label, groups, unit = np.zeros(100), 100, "patient"
+    shows, level = Validation.shows, Validation.level
+
+    def __init__(self, *singles):
+        self.singles = singles
+
+    def draws(self, copies):
+        return copies[0] if any(copies[0] is one for one in self.singles) else copies[0] + 0.005
+
+
+WIDE = np.random.default_rng(0).normal(0, 0.03, 501)
+
+
+@pytest.mark.parametrize(
+    ("others", "members", "reason"),
+    [
+        ({"lora": 0.81, "full": 0.809 + WIDE}, ["lora"], "lora"),  # LoRA alone is shown to be better than the probe
+        ({"lora": 0.81 + WIDE, "full": 0.809 - WIDE}, ["lora", "full"], "the mean of lora"),
+        ({"lora": 0.81, "scratch": 0.809 + WIDE / 9}, ["lora"], "lora"),  # one file could not hold both
+        ({"lora": 0.801 + WIDE, "full": 0.8 + WIDE}, ["probe"], "no other method"),
+    ],
+)
+def test_a_mean_of_two_methods_comes_before_the_better_one_if_it_is_shown_to_be_better(others, members, reason):
+    drawn = {name: np.broadcast_to(values, 501).copy() for name, values in {"probe": 0.8, **others}.items()}
+    for values in drawn.values():
+        values[0] = np.median(values)
+    if members == ["lora", "full"]:
+        drawn["lora"][0], drawn["full"][0] = 0.81, 0.809
+    found = [
+        (Candidate(name, trained(method=name), (f"do/{name}/round-0",), (values,)), np.arange(100))
+        for name, values in drawn.items()
+    ]
+    taken = chosen(found, cast(Validation, Drawn(*drawn.values())))
+    assert taken["members"] == members
+    assert taken["reason"].startswith(reason)
+    assert (taken["ensemble"]["members"] == members) == (len(members) == 2) == taken["ensemble"]["helps"]
 
 
 def test_an_ensemble_with_a_candidate_without_skill_is_not_used(tmp_path):

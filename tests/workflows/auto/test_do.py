@@ -4,6 +4,7 @@ import re
 import shutil
 from concurrent.futures.process import BrokenProcessPool
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,11 +14,11 @@ from ecgtune.errors import DataError, RunError
 from ecgtune.utils.files import json_value, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import do as module
-from ecgtune.workflows.auto import trainings
+from ecgtune.workflows.auto import trainings, validation
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.plan_file import read_plan
+from ecgtune.workflows.auto.plan_file import begin, read_plan
 from ecgtune.workflows.auto.trial import measured
-from helpers.auto import FACTS
+from helpers.auto import FACTS, trained
 
 FIRST, SECOND = "ecg-fm-tiny", "ecg-fm-tiny-random"
 
@@ -109,6 +110,34 @@ def test_two_methods_share_the_last_round_where_neither_is_shown_to_be_better(le
     assert asked == [list(first["scores"])[:2]]
     assert list(last["scores"]) == asked[0][: 2 if level else 1]
     assert len(last["scores"]) * last["seconds"] == pytest.approx(0.92 * 1800, rel=0.03)  # together, as one alone
+
+
+@pytest.mark.parametrize(
+    ("skills", "level"),
+    [
+        ({"lora": 1.0, "full": 1.0}, True),
+        ({"lora": 3.0, "full": 0.0}, False),
+        ({"lora": 0.0, "full": 3.0}, False),
+        ({"lora": 1.0}, False),
+        ({"lora": 1.0, "scratch": 1.0}, False),  # one file could not hold both with an encoder's preset
+    ],
+)
+def test_methods_are_level_where_validation_shows_no_difference(skills, level, out, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(validation, "FEWEST_GROUPS", 1)
+    begin(out, read_plan(out))
+    random, trials = np.random.default_rng(0), []
+    with ProgressBar(shown=False) as progress:
+        made = trainings.Trainings(out, read_plan(out), Budget(out, progress), progress)
+    rows = made.material.split(0).val
+    label = made.material.dataset.label[rows]
+    for method, skill in skills.items():
+        trials.append(trained(method=method))
+        folder = out / "do" / trials[-1]["name"] / "round-0"
+        folder.mkdir(parents=True)
+        odds = skill * (2 * label - 1) + random.normal(size=len(rows))
+        np.savez(folder / "validation.npz", row=rows, probability=1 / (1 + np.exp(-odds)))
+    assert made.are_level(trials, list(skills)) == level
 
 
 def test_an_encoder_that_takes_other_windows_is_left_out_though_it_is_the_first(out, monkeypatch):

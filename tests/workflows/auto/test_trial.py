@@ -31,7 +31,8 @@ def test_few_epochs_begin_with_the_head_of_a_pretrained_encoder(method, head):
 @pytest.mark.parametrize(
     ("laps", "seconds"),
     [
-        ([9.0, 5.0, 0.4, 0.4, 6.0, 0.4], 0.1),  # memory is allocated, and an epoch ends
+        ([9.0, 5.0, 0.4, 0.4, 6.0, 0.4], 0.1),  # memory is allocated
+        ([0.8, 0.4, 0.4], 0.1),  # two epochs of two steps
         ([2.0, 0.8], 0.2),
         ([0.8], 0.2),
         ([], None),
@@ -43,7 +44,10 @@ def test_the_time_of_a_step_is_that_of_the_later_ones(laps, seconds, monkeypatch
     steps = trial.Steps()
     for phase in ([50.0, 60.0], laps):  # the head alone, then the method
         steps.on_train_begin(0, len(phase) + 1)
-        for step, lap in enumerate([0.0, *phase]):
+        for step, lap in enumerate([20.0, *phase]):
             now += lap
             steps.on_step_end(step)
+            if step % 2:
+                now += 30.0  # the validation
+                steps.on_epoch_end({}, "")
     assert steps.seconds(batch=4) == pytest.approx(seconds)

@@ -26,7 +26,7 @@ from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget, Deadline
 from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.material import Material
-from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan, read_choice
+from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, SCRATCH, AutoPlan, read_choice
 from ecgtune.workflows.auto.schemas import Tested
 from ecgtune.workflows.auto.trial import (
     FINAL,
@@ -125,26 +125,32 @@ def _copies(
 def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation: Validation) -> dict[str, Any]:
     """The content of choice.json: a probe unless another method, or the mean of two, is shown to be better.
 
-    A mean is used where it is shown to be better than its best member. For two methods of which neither is shown to be
-    better than the other, it is enough that it is ahead of both.
+    The mean of two methods of which neither is shown to be better comes before the better one where it is ahead of
+    both. Another mean is used where it is shown to be better than its best member.
     """
     everyone = [one for one, _ in candidates]
     draws = {one.name: validation.draws(one.copies) for one in everyone}
     ranked = sorted(everyone, key=lambda one: (-draws[one.name][0], one.result["trainable"]))
     probes = [one for one in ranked if one.result["method"] == PROBE]
     others = [one for one in ranked if one.result["method"] != PROBE]
-    taken, difference = ranked[0], None
+    taken, difference, both = ranked[0], None, None
     reason = f"{_title(ranked[0])} is the only kind of candidate that was trained to the end"
+    if others:
+        both = _level_mean(others, draws, validation)
     if probes and others:
         best, probe = others[0], probes[0]
-        both = next((one for one in _means(best, others, draws, validation) if one.level and one.helps), None)
-        title = f"the mean of {' and '.join(map(_title, both.group))}" if both else _title(best)
-        difference = difference_of(both.draws if both else draws[best.name], draws[probe.name])
-        reason = _reason(title, difference, validation)
-        taken = best if validation.shows(difference) else probe
+        titles = [f"the mean of {' and '.join(map(_title, both.group))}"] if both else []
+        tried = [both.draws, draws[best.name]] if both else [draws[best.name]]
+        differences = [difference_of(each, draws[probe.name]) for each in tried]
+        place = next((number for number, each in enumerate(differences) if validation.shows(each)), None)
+        difference = differences[place or 0]
+        reason = _reason([*titles, _title(best)][place or 0], difference, validation)
+        taken = probe if place is None else best
+        both = both if place == 0 else None
     means = _means(taken, ranked, draws, validation)
-    mean = next((one for one in means if one.helps), next(iter(means), None))
-    members = mean.group if mean and mean.helps else [taken]
+    mean = both or next((one for one in means if one.shown), next(iter(means), None))
+    used = mean is not None and (mean is both or mean.shown)
+    members = mean.group if mean and used else [taken]
     return {
         "metric": METRIC,
         "validated": len(validation.label),
@@ -153,9 +159,9 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
         "chosen": taken.name,
         "difference": difference,
         "reason": reason,
-        "ensemble": mean and mean.to_dict(),
+        "ensemble": mean and mean.to_dict() | {"helps": used},
         "members": [one.name for one in members],
-        "runs": _runs(members, mean),
+        "runs": _runs(members, averaged=used),
     }
 
 
@@ -172,19 +178,18 @@ def _reason(best: str, difference: dict[str, float], validation: Validation) -> 
     return f"no other method is shown to be better than the probe on validation (best: {best}, {text})"
 
 
-def _runs(members: Sequence[Candidate], mean: Mean | None) -> list[str]:
+def _runs(members: Sequence[Candidate], *, averaged: bool) -> list[str]:
     """Folders of the trainings that are tested; of folds without an ensemble one more is trained, on more windows."""
-    if len(members[0].folders) == 1 or (mean and mean.helps):
+    if len(members[0].folders) == 1 or averaged:
         return [folder for one in members for folder in one.folders]
     return [f"{FOLDER}/{members[0].name}/{FINAL}"]
 
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """The mean of the candidates of a group: of their folds, seeds or methods.
+    """The mean of the candidates of a group, or of the folds of one.
 
-    difference: to the first of the group, which is the best. shown: whether that is shown to be above 0. level: whether
-    it is the mean of two methods of which neither is shown to be better.
+    difference: to the first of the group, which is the best. shown: whether that is shown to be above 0.
     """
 
     of: str
@@ -192,30 +197,37 @@ class Mean:
     draws: NDArray[np.float64]
     difference: dict[str, float]
     shown: bool
-    level: bool
-
-    @property
-    def helps(self) -> bool:
-        return self.shown or (self.level and self.difference["value"] > 0)
 
     def to_dict(self) -> dict[str, Any]:
         members = [one.name for one in self.group]
-        facts = {"of": self.of, "members": members, "difference": self.difference}
-        return {**facts, "helps": self.helps, "shown": self.shown}
+        return {"of": self.of, "members": members, "difference": self.difference, "shown": self.shown}
+
+
+def _level_mean(others: Sequence[Candidate], draws: Mapping[str, NDArray], validation: Validation) -> Mean | None:
+    """The best mean of the best method with another one where neither is shown to be better, if it is ahead of both."""
+    best = others[0]
+    for mean in _means(best, others, draws, validation):
+        level = mean.of == "methods" and len(mean.group) == 2
+        if level and mean.difference["value"] > 0 and validation.level(*(draws[one.name] for one in mean.group)):
+            return mean
+    return None
 
 
 def _means(
     taken: Candidate, ranked: Sequence[Candidate], draws: Mapping[str, NDArray], validation: Validation
 ) -> list[Mean]:
-    """The means of the folds of a candidate, else with its other seeds or another method, the best first."""
+    """The means of the folds of a candidate, else with its other seeds or another method, the best first.
+
+    A small network from scratch has no other partner: an encoder's preset and its windows do not go into one file.
+    """
     if len(taken.copies) > 1:
         groups = [("folds", [taken])]
     else:
         same = [one for one in ranked if _kind(one) == _kind(taken)]
-        others = {
-            one.result["method"]: one for one in reversed(ranked) if one.result["method"] != taken.result["method"]
-        }
         groups = [("seeds", same)] if len(same) > 1 else []
+        alone = {taken.result["method"], SCRATCH}
+        others = {one.result["method"]: one for one in reversed(ranked) if one.result["method"] not in alone}
+        others = {} if taken.result["method"] == SCRATCH else others
         groups += [("methods", [taken, one]) for one in others.values()]
         seeds = ([each for each in ranked if _kind(each) == _kind(one)] for one in others.values())
         groups += [("methods", [taken, *same]) for same in seeds if len(same) > 1]
@@ -224,9 +236,7 @@ def _means(
         copies = taken.copies if of == "folds" else [one.copies[0] for one in group]
         mean = validation.draws([np.mean(copies, axis=0)])
         difference = difference_of(mean, draws[taken.name])
-        level = of == "methods" and PROBE not in {one.result["method"] for one in group}
-        level &= len(group) == 2 and validation.level(*(draws[one.name] for one in group))
-        found.append(Mean(of, group, mean, difference, validation.shows(difference), level))
+        found.append(Mean(of, group, mean, difference, validation.shows(difference)))
     return sorted(found, key=lambda one: -one.draws[0])
 
 

@@ -36,9 +36,9 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
 
     The probe of each encoder comes first; its answer is logged within the first tenth of the time. The better one is
     repeated on all windows where it had a part. Then all methods train on its encoder for the same time each, and each
-    round keeps the better half by validation, the last but one the best, or the two best where neither is shown to be
-    better: their mean is then a candidate. The same folds serve all. Raises RunError where do/ was begun with
-    another plan.
+    round keeps the better half by validation. The last but one keeps the best, or the two best where they are level
+    (`Trainings.are_level`): their mean is then a candidate. The same folds serve all. Raises RunError where do/ was
+    begun with another plan.
     """
     begin(out, plan)
     trainings = Trainings(out, plan, budget, progress, jobs)
@@ -56,7 +56,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         rounds = trainings.material.rounds if last else min(number + 1, trainings.material.rounds)
         seconds = fraction * plan.budget.seconds * scale
         if last:
-            trainings.last = 0.0
+            trainings.last, trainings.members = 0.0, len(alive)
             left = max(0.0, budget.left - trainings.reserve)
             seconds = trainings.last = _LAST * left / (1 + trainings.final_fraction)
         each = seconds / math.ceil(len(alive) * rounds / jobs)

@@ -151,7 +151,7 @@ class Trained(Job):
     score: Fraction | None
     train_windows: Whole
     trained_epochs: Count
-    step: Seconds | None
+    step: NotRequired[Seconds | None]
     trainable: Count
     trainable_fraction: Fraction
     ended: bool
@@ -192,7 +192,7 @@ class Ensemble(TypedDict):
     members: Annotated[list[Name], 1, MOST]
     difference: Difference
     helps: bool
-    shown: bool
+    shown: NotRequired[bool]
 
 
 class CandidateRow(TypedDict):

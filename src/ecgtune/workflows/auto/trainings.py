@@ -77,6 +77,8 @@ class Trainings:
         #: The encoder of the methods, once it is chosen, and the seconds of the last round, once it is planned.
         self.encoder: str | None = None
         self.last = plan.budget.rounds[-1] * plan.budget.seconds if self.material.rounds > 1 else 0.0
+        #: Trainings whose mean is perhaps chosen, and then tested and exported.
+        self.members = 1
 
     @property
     def reserve(self) -> float:
@@ -89,7 +91,7 @@ class Trainings:
         slowdown = self.budget.slowdown if self.jobs == 1 else 1.0  # others compute in processes of their own
         tested = self._tested + (self._validation if self.material.rounds == 1 else self._validated_at_end)
         verified, novelty = 3 * min(VERIFIED, self._tested), min(_NOVELTY, self.training)
-        return _AFTER * slowdown + (_PASSES * tested + verified + novelty) * self.forward
+        return _AFTER * slowdown + (self.members * (_PASSES * tested + verified) + novelty) * self.forward
 
     @property
     def final_fraction(self) -> float:
@@ -247,9 +249,12 @@ class Trainings:
         return all((self.folder / name_of(job) / f"round-{n}" / RESULT).is_file() for n in range(job["rounds"]))
 
     def are_level(self, trials: Sequence[dict[str, Any]], methods: Sequence[str]) -> bool:
-        """Whether of two methods neither is shown to be better by its training of a round; False with folds."""
+        """Whether of two methods neither is shown to be better by its training of a round.
+
+        False with folds, which are averaged themselves, and for a network from scratch, whose windows may be others.
+        """
         names = [one["name"] for one in trials if one["method"] in methods and "score" in one]
-        if self.material.rounds > 1 or len(names) != 2:
+        if self.material.rounds > 1 or len(names) != 2 or SCRATCH in methods:
             return False
         folders = [self.folder / name / "round-0" for name in names]
         rows, copies = zip(*(read_validation(folder, self.material.dataset) for folder in folders), strict=True)

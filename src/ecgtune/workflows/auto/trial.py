@@ -299,25 +299,30 @@ class Steps(Callback):
     """
 
     def __init__(self, enough: float = math.inf) -> None:
-        self._enough, self._times = enough, list[float]()
+        self._enough, self._laps, self._since = enough, list[float](), 0.0
 
     def on_train_begin(self, done: int, total: int) -> None:
-        self._times.clear()
+        self._laps, self._since = [], time.monotonic()
 
     def on_step_end(self, step: int) -> None:
-        self._times.append(time.monotonic())
+        now = time.monotonic()
+        self._laps.append(now - self._since)
+        self._since = now
+
+    def on_epoch_end(self, row: Mapping[str, Any], sentence: str) -> None:
+        self._since = time.monotonic()  # behind the validation and the saving
 
     @property
     def ends_training(self) -> bool:
-        return len(self._times) > 2 and self._times[-1] - self._times[0] > self._enough
+        return len(self._laps) > 2 and sum(self._laps[1:]) > self._enough
 
     def seconds(self, batch: int) -> float | None:
-        """Median seconds of a step per window of a batch; None for less than two steps.
+        """Median seconds of a step per window of a batch, None for fewer than two steps.
 
-        The later half counts, for the first steps allocate memory. The median leaves out the ends of epochs.
+        The later half counts, for the first steps allocate memory.
         """
-        laps = np.diff(self._times)
-        return float(np.median(laps[len(laps) // 2 :])) / batch if len(laps) else None
+        laps = self._laps[1:]
+        return float(np.median(laps[len(laps) // 2 :])) / batch if laps else None
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Validation:
         return int(self.index.max()) + 1
 
     def shows(self, difference: Mapping[str, float]) -> bool:
-        """Whether a difference is above 0 by its interval, which for less than `FEWEST_GROUPS` groups means nothing."""
+        """Whether a difference is above 0 by its interval; of fewer than `FEWEST_GROUPS` groups none is."""
         return difference["ci_low"] > 0 and self.groups >= FEWEST_GROUPS
 
     def level(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
