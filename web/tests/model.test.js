@@ -103,6 +103,7 @@ test("the facts of an ensemble are those of its runs", () => {
     run: { name: method, seed: 0, sha256: "0".repeat(64), model: "tiny", method, weights: "shipped" },
     encoder: { licence },
     calibration: { maps: [{ kind }] },
+    summary: `weights: shipped\ntest auroc: 0.${method.length}`,
   });
   const one = {
     ...member("probe", "none", "MIT"),
@@ -124,5 +125,7 @@ test("the facts of an ensemble are those of its runs", () => {
   assert.equal(both.Method, "probe, lora");
   assert.equal(both.Calibration, "none; temperature, fitted on validation");
   assert.equal(both["Licence of the encoder"], "MIT");
+  assert.equal(found(one)["Test of the run"], "auroc: 0.5");
+  assert.equal(both["Test of each run"], "probe: auroc: 0.5. lora: auroc: 0.4");
   assert.match(both.Run, /^probe, seed 0.*; lora, seed 0/);
 });

@@ -246,10 +246,15 @@ def _metadata(run: Run | Ensemble, shape: dict[str, Any], libraries: tuple[str, 
         "window": path.window,
         "step": path.step or path.window,
         **facts[0],
-        **({"members": facts} if len(facts) > 1 else {}),
+        **(_of_ensemble(facts) if len(facts) > 1 else {}),
         "versions": {name: version(name) for name in ("ecgtune", "torch", *libraries)},
-        "summary": run.summary(),
     }
+
+
+def _of_ensemble(facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the file of an ensemble has beside the facts of its first run."""
+    summaries = [f"{each['run']['name']}, seed {each['run']['seed']}\n{each['summary']}" for each in facts]
+    return {"members": facts, "summary": "\n".join(summaries)}
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -275,4 +280,5 @@ def _facts(run: Run) -> dict[str, Any]:
             "licence": model.weights.licence or licence_of(model.name),
             "terms": model.weights.terms,
         },
+        "summary": run.summary(),
     }

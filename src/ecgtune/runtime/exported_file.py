@@ -63,6 +63,7 @@ class MemberFacts(TypedDict):
     preprocessing: dict[str, Any]
     data: DataFacts
     run: dict[str, Any]
+    summary: str
 
 
 class Metadata(TypedDict):

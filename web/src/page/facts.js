@@ -53,7 +53,7 @@ export function facts(metadata) {
         .map(([name, version]) => `${name} ${version}`)
         .join(", "),
     ],
-    ...testResults(metadata.summary),
+    ...testResults(members),
   ];
 }
 
@@ -63,10 +63,15 @@ function calibration(found) {
   return kinds.length ? `${kinds.join(", ")}, fitted on validation` : "none";
 }
 
-/** The lines of the run's summary on its test metrics. */
-function testResults(summary) {
-  const lines = (summary ?? "").split("\n").filter((line) => line.startsWith("test "));
-  return lines.length ? [["Test of the run", lines.map((line) => line.slice(5)).join("; ")]] : [];
+/** The lines of the summary of each run on its test metrics. */
+function testResults(members) {
+  const tests = members.map(({ run, summary }) => {
+    const lines = (summary ?? "").split("\n").filter((line) => line.startsWith("test "));
+    const text = lines.map((line) => line.slice(5)).join("; ");
+    return members.length > 1 ? `${run.name}: ${text}` : text;
+  });
+  const term = members.length > 1 ? "Test of each run" : "Test of the run";
+  return tests.some((text) => text) ? [[term, tests.join(". ")]] : [];
 }
 
 /** The verification of the export: a sentence and a table; nothing where the file has none. */
