@@ -26,7 +26,7 @@ import wfdb
 import ecgtune
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import json_value, write_text
-from ecgtune.utils.machine import processor_name
+from ecgtune.utils.machine import processor
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget, Deadline
 from ecgtune.workflows.auto.plan_file import read_plan
@@ -36,6 +36,7 @@ from ecgtune.workflows.run import run_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results" / "auto.csv"
 METHODS = ("probe", "lora", "full", "scratch")
+PLACE = ("task", "budget", "machine")
 SIZES = {"windows": "train_windows", "epochs": "epochs"}
 COLUMNS = (
     "task", "budget", "method", "auroc", "auroc_ci_low", "auroc_ci_high", "accuracy", "f1", "unit", "windows", "epochs",
@@ -159,7 +160,7 @@ def row_of(task: str, budget: str, method: str, test: dict[str, Any]) -> dict[st
         "f1": f"{metrics['f1']['value']:.4f}",
         "unit": level.get("of", "window"),
         "threads": torch.get_num_threads(),
-        "machine": processor_name(),
+        "machine": processor(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 
@@ -172,22 +173,31 @@ def read_rows() -> list[dict[str, Any]]:
 
 
 def save(rows: list[dict[str, Any]]) -> None:
-    """Replace the rows of the same task, budget and method."""
-    kind = {(row["task"], row["budget"], str(row["method"]).partition(":")[0]) for row in rows}
-    kept = [row for row in read_rows() if (row["task"], row["budget"], row["method"].partition(":")[0]) not in kind]
+    """Replace the rows of the same task, budget, machine and method."""
+    kept = [row for row in read_rows() if kind(row) not in {kind(new) for new in rows}]
     lines = [",".join(COLUMNS), *(",".join(str(row.get(name, "")) for name in COLUMNS) for row in [*kept, *rows])]
     write_text(RESULTS, "\n".join(lines) + "\n")
 
 
+def kind(row: dict[str, Any]) -> tuple[str, ...]:
+    """What a file has one row of: auto is one kind, whatever it chose."""
+    return (*(row[name] for name in PLACE), row["method"].partition(":")[0])
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: one line per task and budget, auto and each method, and the difference to the best of these."""
-    lines = ["| task | budget | auto | time | AUROC | best by hand | AUROC | difference |", "|" + " --- |" * 8]
-    for task, budget in dict.fromkeys((row["task"], row["budget"]) for row in rows):
-        own = [row for row in rows if (row["task"], row["budget"]) == (task, budget)]
-        auto = next(row for row in own if row["method"].startswith("auto"))
+    """Markdown: one line per task, budget and machine, auto, and the difference to the best single method."""
+    lines = [
+        "| task | budget | machine | auto | time | AUROC | best by hand | AUROC | difference |",
+        "|" + " --- |" * 9,
+    ]
+    for place in dict.fromkeys(tuple(row[name] for name in PLACE) for row in rows):
+        own = [row for row in rows if tuple(row[name] for name in PLACE) == place]
+        auto = next((row for row in own if row["method"].startswith("auto")), None)
+        if auto is None:
+            continue
         hand = [row for row in own if not row["method"].startswith("auto")]
         best = max(hand, key=lambda row: float(row["auroc"]), default=None)
-        cells = [task, budget, auto["method"], f"{auto['seconds']} s", auto["auroc"]]
+        cells = [*place, auto["method"], f"{auto['seconds']} s", auto["auroc"]]
         if best is None:
             cells += ["", "", ""]
         else:
