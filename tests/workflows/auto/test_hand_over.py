@@ -66,9 +66,9 @@ def test_the_answer_says_how_well_each_method_was_trained(change, said):
     [
         (["a"], 1, None, "probe (9 windows)", ""),
         (["a"], 1, "methods", "probe (9 windows)", "probe (9 windows) and lora (9 windows)"),
-        (["a", "b"], 2, "methods", "the mean of 2 trainings (probe (9 windows) and lora (9 windows))", None),
-        (["a"], 5, "folds", "the mean of 5 trainings (probe (9 windows))", "folds"),
-        (["a", "c"], 2, "seeds", "the mean of 2 trainings (probe (9 windows))", "seeds"),
+        (["a", "b"], 2, "methods", "Mean of 2 trainings (probe (9 windows) and lora (9 windows))", None),
+        (["a"], 5, "folds", "Mean of 5 trainings (probe (9 windows))", "folds"),
+        (["a", "c"], 2, "seeds", "Mean of 2 trainings (probe (9 windows))", "seeds"),
     ],
 )
 def test_the_headline_names_every_method_of_a_mean(members, runs, of, what, averaged):

@@ -193,7 +193,7 @@ def _titles(choice: dict[str, Any], names: list[str]) -> str:
 
 def _what(choice: dict[str, Any]) -> str:
     taken = _titles(choice, choice["members"])
-    return taken if len(choice["runs"]) == 1 else f"the mean of {len(choice['runs'])} trainings ({taken})"
+    return taken if len(choice["runs"]) == 1 else f"Mean of {len(choice['runs'])} trainings ({taken})"
 
 
 def _averaged(choice: dict[str, Any]) -> str:
