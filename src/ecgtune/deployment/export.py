@@ -67,7 +67,7 @@ def export_run(
 
     Raises VerificationError, and leaves an earlier file as it was, where float32 probabilities differ by more than
     1e-5, or no format of eight bits changes at most 0.5 % of the decisions and loses at most 0.002 of AUROC, and
-    SettingError for an ensemble of which no one graph can be made.
+    SettingError for an ensemble that no single graph can hold.
     """
     first = run.runs[0]
     rate = first.sampling_rate if sampling_rate is None else float(sampling_rate)

@@ -139,14 +139,14 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
         both = _level_mean(others, draws, validation)
     if probes and others:
         best, probe = others[0], probes[0]
-        titles = [f"the mean of {' and '.join(map(_title, both.group))}"] if both else []
-        tried = [both.draws, draws[best.name]] if both else [draws[best.name]]
-        differences = [difference_of(each, draws[probe.name]) for each in tried]
-        place = next((number for number, each in enumerate(differences) if validation.shows(each)), None)
-        difference = differences[place or 0]
-        reason = _reason([*titles, _title(best)][place or 0], difference, validation)
-        taken = probe if place is None else best
-        both = both if place == 0 else None
+        tried: list[tuple[str, dict[str, float], Mean | None]]
+        tried = [(_title(best), difference_of(draws[best.name], draws[probe.name]), None)]
+        if both:
+            title = f"the mean of {' and '.join(map(_title, both.group))}"
+            tried.insert(0, (title, difference_of(both.draws, draws[probe.name]), both))
+        title, difference, both = next((each for each in tried if validation.shows(each[1])), (*tried[0][:2], None))
+        reason = _reason(title, difference, validation)
+        taken = best if validation.shows(difference) else probe
     means = _means(taken, ranked, draws, validation)
     mean = both or next((one for one in means if one.shown), next(iter(means), None))
     used = mean is not None and (mean is both or mean.shown)
