@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ecgtune.errors import DataError, ModelFileError, SettingError
 from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
-from ecgtune.runtime.exported_file import check_sealed, members, read_metadata
+from ecgtune.runtime.exported_file import References, check_sealed, members, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.text import is_utf8, reason_of
 from ecgtune.utils.files import open_file
@@ -133,6 +133,21 @@ class Model(Predictor):
     def has_novelty(self) -> bool:
         """Whether the file has a novelty score."""
         return NOVELTY in self._outputs
+
+    def references(self, of: Literal["test", "simulated"]) -> References | None:
+        """What the run gave for these windows; None where the file does not hold it.
+
+        Raises ModelFileError where it cannot be read, or is not of this file.
+        """
+        text = self.metadata.get("references", {}).get(of)
+        if text is None:
+            return None
+        found = References.unpacked(text, self.path, len(self.classes))
+        if found.novelty is not None and not self.has_novelty:
+            raise ModelFileError(
+                f"{self.path}: its reference novelty has no score to compare with; export the run again"
+            )
+        return found
 
     def assess_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"

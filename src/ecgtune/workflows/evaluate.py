@@ -23,7 +23,6 @@ from ecgtune.evaluation.external import Measured, compare_data, operating_point
 from ecgtune.evaluation.prior_shift import estimated_prevalence, prevalence_of, shifted, stated_prevalence
 from ecgtune.evaluation.subgroups import parts_of, subgroup_metrics
 from ecgtune.reporting.external import table_markdown
-from ecgtune.runtime.exported_file import References
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
@@ -135,8 +134,7 @@ def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | Non
         own = _averaged(run.runs)
         measured = {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
         return measured, own["internal"].recording if "internal" in own else None
-    if isinstance(run, Model) and "test" in run.metadata.get("references", {}):
-        kept = References.unpacked(run.metadata["references"]["test"], run.path, len(run.classes))
+    if isinstance(run, Model) and (kept := run.references("test")) is not None:
         probability = kept.probability[:, POSITIVE] if run.task == "binary" else kept.probability
         group = None if (kept.recording < 0).any() else kept.recording
         return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}, None

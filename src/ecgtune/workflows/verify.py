@@ -51,7 +51,7 @@ def verify(
 
 
 def _of_simulated(model: Model) -> dict[str, Any]:
-    known, samples = _references(model, "simulated"), model.metadata["input"]["samples"]
+    known, samples = model.references("simulated"), model.metadata["input"]["samples"]
     if known is None or len(known.digest) != SIMULATED:
         raise ModelFileError(f"{model.path}: lacks the probabilities of {SIMULATED} simulated windows; export it again")
     if samples * len(model.leads) > _MOST_SIMULATED:
@@ -65,7 +65,7 @@ def _of_simulated(model: Model) -> dict[str, Any]:
 
 
 def _of_files(model: Model, files: list[Path], settings: PredictSettings) -> dict[str, Any]:
-    known, count = _references(model, "test"), 0
+    known, count = model.references("test"), 0
     if known is None:
         raise DataError(
             f"{model.path}: was verified on simulated windows alone; verify it without files, or export it where the"
@@ -99,11 +99,6 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings) -> dic
         None if known.novelty is None else known.novelty[row],
     )
     return {"windows": f"{counted(len(row), 'test window')} of the run in {', '.join(map(str, files))}", **found}
-
-
-def _references(model: Model, of: str) -> References | None:
-    text = model.metadata.get("references", {}).get(of)
-    return None if text is None else References.unpacked(text, model.path, len(model.classes))
 
 
 def _rows(known: References, digest: np.ndarray) -> np.ndarray:

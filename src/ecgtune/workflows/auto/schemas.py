@@ -151,7 +151,7 @@ class Trained(Job):
     score: Fraction | None
     train_windows: Whole
     trained_epochs: Count
-    step: NotRequired[Seconds | None]
+    step: NotRequired[Seconds | None]  # results of an earlier version lack it
     trainable: Count
     trainable_fraction: Fraction
     ended: bool
