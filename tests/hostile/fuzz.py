@@ -4,7 +4,7 @@ Valid files of every format are changed at random, as `test_formats_fuzz.py` doe
 change, it has to be a value or our error, within the limits of the corpus. A file that breaks this is kept, and its
 name, seed and problem are printed. The exit status is 1 then.
 
-Seconds are processor time, spent in turns of `TURN`, the reader with the fewest first. With `--result FILE` they are
+Seconds are processor time of all processes, in turns of `TURN`, the reader with the fewest first. With `--result FILE` they are
 added to those in the file, so that a call that was interrupted resumes.
 """
 
@@ -139,7 +139,7 @@ class Reader:
             assert valid_one["kind"] == "", (name, valid_one)
             left = seconds
             while left > 0:
-                started = time.process_time()
+                started, before = time.process_time(), worker.used()
                 file = files[self.files % len(files)]
                 file.write_bytes(mutated(valid[file], random.Random(f"{name} {self.seed} {self.files}")))
                 found = worker.read(kind, _main(kind, main))
@@ -154,7 +154,8 @@ class Reader:
                     print(f"  {target}: {problem}", flush=True)
                 file.write_bytes(valid[file])
                 self.files, self.refused = self.files + 1, self.refused + (found["kind"] == "ours")
-                left -= found["seconds"] + time.process_time() - started
+                # The reader may have had a child, which is in its own seconds alone; one that died began anew.
+                left -= max(found["seconds"], worker.used() - before) + time.process_time() - started
             self.seconds += seconds - left
 
 

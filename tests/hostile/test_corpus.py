@@ -67,16 +67,17 @@ class Worker:
     def _line(self) -> str:
         assert self._process is not None
         assert self._process.stdout is not None
-        before, ready = self._used(), []
+        before, ready = self.used(), []
         for _ in range(MOST_WAITS):
             ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
-            if ready or self._used() - before > LEAST_USED:
+            if ready or self.used() - before > LEAST_USED:
                 break
         return self._process.stdout.readline() if ready else ""
 
-    def _used(self) -> float:
-        """Processor seconds of the process; infinite where the system reports none, or for one that has ended."""
-        assert self._process is not None
+    def used(self) -> float:
+        """Processor seconds of the process, 0 before it starts; infinite where the system reports none."""
+        if self._process is None:
+            return 0.0
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
