@@ -4,8 +4,8 @@ Valid files of every format are changed at random, as `test_formats_fuzz.py` doe
 change, it has to be a value or our error, within the limits of the corpus. A file that breaks this is kept, and its
 name, seed and problem are printed. The exit status is 1 then.
 
-Seconds are processor time of all processes, in turns of `TURN`, the reader with the fewest first. With `--result FILE` they are
-added to those in the file, so that a call that was interrupted resumes.
+Seconds are processor time of all processes, in turns of `TURN`, the reader with the fewest first. With `--result FILE`
+they are added to those in the file, so that a call that was interrupted resumes.
 """
 
 from __future__ import annotations
