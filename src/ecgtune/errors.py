@@ -39,6 +39,10 @@ class SettingError(EcgtuneError, ValueError):
     """A setting (flag, recipe line or argument) outside of what is allowed."""
 
 
+class LeadsError(SettingError):
+    """Leads that an encoder does not take."""
+
+
 class NoPlaceError(SettingError):
     """A method whose layers or blocks an encoder does not have."""
 

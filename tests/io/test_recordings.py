@@ -141,6 +141,35 @@ def test_a_folder_of_wfdb_records(tmp_path):
         read_recordings(tmp_path, sampling_rate=125.0)
 
 
+@pytest.mark.parametrize(
+    ("leads", "factors"),
+    [(("II",), (0, 1, 0)), (("V1", "I"), ((0, 0, 1), (1, 0, 0))), (("aVR", "II"), ((-0.5, -0.5, 0), (0, 1, 0)))],
+)
+def test_stated_leads_alone_are_read_or_derived(tmp_path, leads, factors):
+    signals = [digital(samples=500, seed=seed) for seed in (1, 2)]
+    files = write_recordings(tmp_path / "pool.npz", signals, leads=np.array(["I", "II", "V1"]))
+    for number, signal in enumerate(signals):
+        write_wfdb(tmp_path, signal, name=f"R{number:02}", rate=100)
+    (tmp_path / "folder").mkdir()
+    for file in tmp_path.glob("R0*"):
+        file.rename(tmp_path / "folder" / file.name)
+    for path in (files, tmp_path / "folder"):
+        recordings = read_recordings(path, sampling_rate=100.0, options=ReadOptions(leads=leads))
+        assert recordings.leads == leads
+        for number, signal in enumerate(signals):
+            part = recordings.samples[:, recordings.offset[number] : recordings.offset[number + 1]].astype(float)
+            for row, expected in zip(part, np.atleast_2d(factors) @ signal, strict=True):
+                assert np.corrcoef(row, expected)[0, 1] > 0.99999
+
+
+def test_leads_that_a_recording_lacks_are_refused_and_others_may_differ(tmp_path):
+    for name, leads in (("a", 3), ("b", 2)):
+        write_wfdb(tmp_path, digital(leads, samples=500), name=name, rate=100)
+    assert read_recordings(tmp_path, sampling_rate=100.0, options=ReadOptions(leads=("aVL",))).leads == ("aVL",)
+    with pytest.raises(DataError, match=r"b\.hea: has no lead V1, its leads are I, II; name those \(--leads\)"):
+        read_recordings(tmp_path, sampling_rate=100.0, options=ReadOptions(leads=("II", "V1")))
+
+
 def test_other_mistakes(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.csv").write_text("1,2")

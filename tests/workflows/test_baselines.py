@@ -26,6 +26,12 @@ def test_the_residual_network_shares_task_and_time_and_keeps_its_own_recipe(sett
         assert getattr(made.optimisation, kept) == getattr(OWN.optimisation, kept)
 
 
+@pytest.mark.parametrize(("given", "used"), [(8, 8), (256, OWN.optimisation.batch_size)])
+def test_batches_are_no_larger_than_those_of_the_first_method(given, used):
+    (lora,) = load_recipes("lora")
+    assert scratch_recipe(changed(lora, batch_size=given)).optimisation.batch_size == used
+
+
 def test_the_loss_of_the_residual_network_stays_plain():
     (lora,) = load_recipes("lora")
     made = scratch_recipe(changed(lora, class_weights="balanced", loss="focal")).optimisation

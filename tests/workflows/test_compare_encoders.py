@@ -162,6 +162,11 @@ def test_an_encoder_without_a_preset_is_shortened_too():
     [
         (["ecg-fm-tiny", "openecgg"], SettingError, "did you mean 'openecg'"),
         (["ecg-fm-tiny", "ecg-fm-tiny"], SettingError, "two models are called 'ecg-fm-tiny'"),
+        (
+            ["openecg=a", "openecg=b"],
+            SettingError,
+            r"'openecg' \(openecg=a, openecg=b\); give each once, .*without NAME=",
+        ),
         ([], SettingError, "no model is named"),
         (
             ["ecg-fm-tiny", "ecg-jepa"],

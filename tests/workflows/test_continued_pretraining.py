@@ -189,6 +189,15 @@ def test_weights_that_cannot_be_continued_are_refused(place, tmp_path, name, rec
 
 
 @pytest.mark.slow
+def test_one_of_twelve_leads_continues_an_encoder_of_one(place, tmp_path):
+    with pytest.raises(SettingError, match=r"reads one lead, but 12 were given .*; name one \(--leads\)$"):
+        continued(place, TEACHER, tmp_path / "out", place / "run", data="twelve.npz")
+    recipe = replace(TEACHER, encoder=type(TEACHER.encoder)())
+    settings = ecgtune.PretrainSettings(model=place / "run", leads=("aVR",))
+    best = ecgtune.pretrain(place / "twelve.npz", recipe, settings, out=tmp_path / "out")
+    assert load_checkpoint(best).encoder.input_spec.leads == ("aVR",)
+
+
 def test_a_preset_in_millivolts_gets_them_whatever_the_unit_is(place, tmp_path):
     start = saved(tmp_path / "start", TINY["ecg-jepa"]())
     with np.load(place / "two.npz") as arrays:

@@ -263,6 +263,9 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
     [
         ({"leave_out": "nowhere.npz"}, DataError, "nowhere.npz"),
         ({"sampling_rate": 300.0}, DataError, "is 100 Hz, but --sampling-rate says 300"),
+        ({"leads": ("V1",)}, DataError, r"has no lead V1, its leads are II; name those \(--leads\)"),
+        ({"leads": ("II", "ii")}, SettingError, "leads has II, II; name each lead once"),
+        ({"leads": ()}, SettingError, "leads are empty"),
         ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, window_seconds=60.0))}, DataError, "10 short"),
         (
             {"recipe": replace(TEACHER, optimisation=replace(TEACHER.optimisation, epochs=1, batch_size=512))},
@@ -271,7 +274,7 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
         ),
         ({"recipe": replace(TEACHER, encoder=replace(TEACHER.encoder, heads=3))}, SettingError, "3 heads"),
     ],
-    ids=["leave_out", "rate", "too long", "one step", "heads"],
+    ids=["leave_out", "rate", "no lead", "twice", "none", "too long", "one step", "heads"],
 )
 def test_bad_input_leaves_no_folder(place, change, error, said):
     arguments = {"recipe": TEACHER} | change

@@ -98,10 +98,17 @@ class PretrainSettings(ReadSettings):
     folder of a pretraining."""
     checkpoint: str | Path | None = None
     """Published file of the model that --from names, where it was downloaded by hand."""
+    leads: tuple[str, ...] | None = None
+    """Leads to pretrain on; one that was not recorded is derived from I and II. All recorded ones when not given."""
     leave_out: str | Path | None = None
     """NPZ file of windows; recordings in its val and test split are not used."""
     export_float16: bool = False
     """Also write the encoder in half precision, to RUN/float16."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.leads is not None:
+            require(len(self.leads) > 0, "leads are empty; name one or more, or leave them out")
 
 
 @dataclass(frozen=True)

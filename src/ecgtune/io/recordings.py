@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Source
+from ecgtune.data.leads import arrange_leads, lacking_leads
 from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import (
     between_gaps,
@@ -109,7 +110,8 @@ def read_recordings(
 ) -> Recordings:
     """Read a pool of recordings, resampled to `sampling_rate` Hz, through the cache.
 
-    options: facts that the files do not state. Raises DataError for files that cannot be used.
+    options: facts that the files do not state; with `leads`, those are read, and derived from the recorded I and II
+    where they are not recorded. Raises DataError for files that cannot be used.
     """
     path = Path(path)
     pool = _find_pool(path, options)
@@ -124,7 +126,7 @@ def read_recordings(
                     facts[name] for name in ("offset", "flat", "clipped", "millivolts")
                 )
                 sha256 = facts["sha256"].tolist()
-            shape, file = (int(offset[-1]), len(pool.leads)), entry / "samples.i16"
+            shape, file = (int(offset[-1]), len(pool.wanted)), entry / "samples.i16"
             if file.stat().st_size != 2 * shape[0] * shape[1]:
                 return None
             samples = np.memmap(file, dtype=np.int16, mode="r", shape=shape).T
@@ -133,7 +135,7 @@ def read_recordings(
         files = tuple(zip((file.name for file in pool.files), sha256, strict=True))
         source = Source(str(path), hashlib.sha256(b"".join(map(bytes.fromhex, sha256))).hexdigest())
         return Recordings(
-            samples, offset, pool.record, flat, clipped, pool.leads, sampling_rate, source, files, millivolts
+            samples, offset, pool.record, flat, clipped, pool.wanted, sampling_rate, source, files, millivolts
         )
 
     entry = cache_folder() / f"recordings-{subject}-{version}"
@@ -177,16 +179,36 @@ class _Pool:
     recordings: tuple[Path, ...] = ()
     options: ReadOptions = NO_OPTIONS
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The leads that are read."""
+        return self.options.leads or self.leads
+
     def signals(self) -> Iterator[NDArray[Any]]:
-        """Yield each recording (leads, samples), in the order of `record`; log their notes. Raises DataError."""
+        """Yield each recording (`wanted` leads, samples), in the order of `record`; log notes. Raises DataError."""
         if self.recordings:
             notes: Counter[str] = Counter()
             for path in self.recordings:
                 recording = self._like_the_first(path)
                 notes.update(recording.notes)
-                yield recording.signal
+                yield self._arranged(path, recording.signal, recording.leads)
             _log_notes(notes, len(self.recordings))
-        elif self.offset is None:
+        else:
+            path = self.files[-1]
+            yield from (self._arranged(path, signal, self.leads) for signal in self._arrays())
+
+    def _arranged(self, path: Path, signal: NDArray[Any], leads: tuple[str, ...]) -> NDArray[Any]:
+        if lacking := lacking_leads(self.wanted, leads):
+            raise DataError(
+                f"{path}: has no lead {', '.join(lacking)}, its leads are {', '.join(leads)}; name those (--leads)"
+            )
+        if not set(self.wanted) <= set(leads):
+            signal = signal.astype(np.float32)  # sums of int16 may not be whole, or too large
+        return arrange_leads(signal, leads, self.wanted)[0]
+
+    def _arrays(self) -> Iterator[NDArray[Any]]:
+        """The recordings of a pool that are arrays (leads, samples)."""
+        if self.offset is None:
             for path in self.files:
                 with one_line_errors(path, "a NumPy array"):
                     array = np.atleast_2d(read_array(path))
@@ -209,7 +231,8 @@ class _Pool:
 
     def _like_the_first(self, path: Path) -> Recording:
         recording = _whole(path, self.options)
-        if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
+        leads = recording.leads if self.options.leads is None else self.leads  # a stated part may be in others
+        if (leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
             raise DataError(
                 f"{path}: has leads {', '.join(recording.leads)} at {recording.sampling_rate:g} Hz, but "
                 f"{self.recordings[0].name} has {', '.join(self.leads)} at {self.sampling_rate:g} Hz; keep recordings "
@@ -321,7 +344,7 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
             scaled, step = _scaled(signal)
             millivolts.append(step * factor)
             if unit is not None and not pool.recordings:  # the notes of recordings have it
-                finding = doubted_amplitude(signal * factor, pool.leads)
+                finding = doubted_amplitude(signal * factor, pool.wanted)
                 doubts.update([f"{finding}; check the unit (--unit)"] if finding else [])
             values = resample(scaled, rate, sampling_rate, resampling)
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)

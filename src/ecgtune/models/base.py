@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ecgtune.config.base import choose
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
-from ecgtune.errors import DataError, SettingError
+from ecgtune.errors import DataError, LeadsError, SettingError
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import draws, is_fixed, running_statistics_kept, without_values
 from ecgtune.models.leads import ChannelMode, combine_leads, read_leads, select_leads
@@ -372,9 +372,9 @@ class Encoder(nn.Module):
 
     def _with_leads(self, leads: Sequence[str], change: Callable[[Tensor], Tensor]) -> Self:
         if self.lead_weight is None:
-            raise SettingError(
-                f"{self.architecture} reads {', '.join(self.input_spec.leads)} and cannot be cut to other leads; "
-                'mix the leads in front of it with lead_mode "adapter" (--lead-mode adapter)'
+            raise LeadsError(
+                f"{self.architecture} reads {', '.join(self.input_spec.leads)} and cannot be cut to other leads; give"
+                " those (--leads)"
             )
         return self._rebuilt(
             leads, {**self.state_dict(), self.lead_weight: change(self.state_dict()[self.lead_weight])}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ecgtune.config.base import choose
 from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS
-from ecgtune.errors import DataError, SettingError
+from ecgtune.errors import DataError, LeadsError, SettingError
 
 ChannelMode = Literal["place", "copy"]
 #: Beginning of the parameter names of a lead mixer in a `Classifier`.
@@ -43,9 +43,8 @@ def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str],
         raise SettingError(f"a lead is given twice in {', '.join(leads)}; name each lead once")
     if len(available) == 1:  # a one-lead encoder was not trained for a particular lead: any one lead is its lead
         if len(leads) > 1:
-            raise SettingError(
-                f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one (--lead),"
-                " or mix them with lead_mode 'adapter' (--lead-mode adapter)"
+            raise LeadsError(
+                f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one (--leads)"
             )
         return weight.clone()
     for lead in leads:
@@ -93,9 +92,9 @@ def read_leads(known: Sequence[str], leads: Sequence[str]) -> tuple[tuple[str, .
     if other:
         here = [lead for lead in known if lead in rows and lead in leads]
         instead = f"give {', '.join(here)} alone" if here else "record those"
-        raise SettingError(
+        raise LeadsError(
             f"the encoder reads {', '.join(known)}, or a part of them; {', '.join(missing)} cannot be derived from "
-            f"{', '.join(leads)}: {instead} (--leads), or mix the leads in front of it (--lead-mode adapter)"
+            f"{', '.join(leads)}: {instead} (--leads)"
         )
     read = tuple(lead for lead in known if lead in leads)
     return read, [own[lead] for lead in read]

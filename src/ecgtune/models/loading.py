@@ -12,13 +12,13 @@ from torch import nn
 
 from ecgtune.config.base import choose
 from ecgtune.config.model import LeadMode
-from ecgtune.errors import SettingError
-from ecgtune.models.base import Checkpoint
+from ecgtune.errors import LeadsError, SettingError
+from ecgtune.models.base import Checkpoint, Encoder
 from ecgtune.models.checkpoint import WEIGHTS_FILE, load_checkpoint, load_named
 from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import without_values
-from ecgtune.models.leads import LeadMixer
+from ecgtune.models.leads import ChannelMode, LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
 from ecgtune.models.registry import HubRepository, PublishedWeights, find_model, licence_of, model_info
 from ecgtune.models.weights import Weights
@@ -74,7 +74,7 @@ def load_model(
     else:
         names = _class_names(2 if classes is None else classes)
     classifier = Classifier(
-        encoder if lead_mode == "adapter" else encoder.adapt_leads(leads, lead_mode),
+        encoder if lead_mode == "adapter" else _adapted(encoder, leads, lead_mode),
         head or Head(),
         names,
         found.weights,
@@ -144,10 +144,18 @@ def leads_problem(name_or_path: str | Path, leads: Sequence[str]) -> str:
         with without_values():
             encoder = entry.architecture(entry.weights.config(entry.architecture))
     try:
-        encoder.adapt_leads(leads)
+        _adapted(encoder, leads, "place")
     except SettingError as error:
         return str(error)
     return ""
+
+
+def _adapted(encoder: Encoder, leads: Sequence[str], mode: ChannelMode) -> Encoder:
+    try:
+        return encoder.adapt_leads(leads, mode)
+    except LeadsError as error:
+        mixed = "mix the leads in front of it with lead_mode 'adapter' (--lead-mode adapter)"
+        raise LeadsError(f"{error}, or {mixed}") from None
 
 
 def _class_names(classes: int | Sequence[str]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def with_models(recipes: Sequence[Recipe], models: Sequence[str]) -> list[Recipe
     """
     found: dict[str, ModelSettings] = {}
     pairs = [(given, "") if Path(given).exists() else given.partition("=")[::2] for given in models]
-    check_short_names([name for name, _ in pairs])
+    check_short_names([name for name, _ in pairs], models)
     for name, file in pairs:
         check_model_name(name)
         found[short_name(name)] = ModelSettings(name=name, checkpoint=file or None)
@@ -70,14 +70,17 @@ def short_name(model: str) -> str:
     return re.sub(r"[^\w.-]", "-", path.name.removesuffix(path.suffix) if path.is_file() else path.name).lstrip(".")
 
 
-def check_short_names(models: Sequence[str]) -> None:
-    """Raise SettingError for two models with the same short name."""
+def check_short_names(models: Sequence[str], shown: Sequence[str] | None = None) -> None:
+    """Raise SettingError for two models with the same short name. shown: how they were given."""
     found: dict[str, str] = {}
-    for name in models:
+    for name, given in zip(models, shown or models, strict=True):
         short = short_name(name)
         if short in found:
-            raise SettingError(f"two models are called {short!r} ({found[short]}, {name}); rename one of the folders")
-        found[short] = name
+            raise SettingError(
+                f"two models are called {short!r} ({found[short]}, {given}); give each once, and two files or folders"
+                " under names of their own, without NAME="
+            )
+        found[short] = given
 
 
 def method_name(recipe: Recipe) -> str:

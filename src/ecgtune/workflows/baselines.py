@@ -28,6 +28,7 @@ MAJORITY_TITLE = "Majority class"
 def scratch_recipe(first: Recipe, name: str = RESNET) -> Recipe:
     """A network from scratch by its own recipe: split, epochs and rule of threshold are those of `first`.
 
+    Batches are no larger than those of `first`, which may be for small data or little memory.
     Its loss stays plain: class weights that help a pretrained encoder made it worse (CinC 2017, docs/real_tasks.md),
     and a baseline is to be as high as its few settings allow.
     """
@@ -35,6 +36,7 @@ def scratch_recipe(first: Recipe, name: str = RESNET) -> Recipe:
     optimisation = replace(
         recipe.optimisation,
         epochs=first.optimisation.epochs,
+        batch_size=min(recipe.optimisation.batch_size, first.optimisation.batch_size),
         checkpoint_metric=first.optimisation.checkpoint_metric,
         patience=first.optimisation.patience,
     )

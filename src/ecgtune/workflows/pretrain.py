@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from ecgtune.config.base import check_seed, check_settings
+from ecgtune.config.base import check_seed, check_settings, require
 from ecgtune.config.commands import PretrainSettings
+from ecgtune.data.leads import lead_argument
 from ecgtune.errors import RunError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.recordings import Recordings, held_out_records, read_recordings
@@ -82,9 +83,7 @@ def pretrain(
         weights = start_checkpoint(recipe.start)
         rate, resampling = recording_input(recipe, weights)
         data = processes.main_process_first(
-            lambda: read_recordings(
-                recordings, sampling_rate=rate, resampling=resampling, options=ReadOptions.of(settings)
-            )
+            lambda: read_recordings(recordings, sampling_rate=rate, resampling=resampling, options=_options(settings))
         )
         left_out = held_out_records(Path(settings.leave_out)) if settings.leave_out else frozenset()
         crop = window_shape(recipe, weights, data.leads).samples * OBJECTIVES[recipe.objective.name].segments
@@ -120,6 +119,12 @@ def pretrain(
                 processes.on_main_process(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
         processes.on_main_process(lambda: _present(folder, objective, settings.export_float16, progress))
     return folder.best
+
+
+def _options(settings: PretrainSettings) -> ReadOptions:
+    leads = None if settings.leads is None else tuple(map(lead_argument, settings.leads))
+    require(leads is None or len(set(leads)) == len(leads), f"leads has {', '.join(leads or ())}; name each lead once")
+    return replace(ReadOptions.of(settings), leads=leads)
 
 
 def pretraining_recipe(recipe: Pretraining | str | Path | None, settings: PretrainSettings) -> Pretraining:
@@ -208,7 +213,7 @@ def _recordings_text(data: Recordings, selection: Selection) -> str:
 def _fingerprint(
     data: Recordings, left_out: frozenset[str], seed: int, settings: PretrainSettings, start: Checkpoint | None
 ) -> dict[str, Any]:
-    options = asdict(ReadOptions.of(settings))
+    options = asdict(_options(settings))
     reading = {name: value for name, value in options.items() if value != asdict(ReadOptions())[name]}
     reading.pop("sampling_rate", None)
     names = hashlib.sha256(utf8("\n".join(sorted(left_out)))).hexdigest()
