@@ -57,6 +57,10 @@ CASES = {
         partial(encode, "ecgfounder", (2, 1, 1000)),
         (DataError, r"allowed: \(batch, 2, samples\) with the leads I, II; of leads in a row take signal\.reshape"),
     ),
+    "one lead without its axis": (
+        partial(encode, "openecg", (2, 1000)),
+        (DataError, r"\(2, 1000\); allowed: \(batch, 1, samples\) .*; of one lead take signal\[:, None\]"),
+    ),
     "samples before leads": (
         partial(encode, "hubert-ecg", (2, 500, 2)),
         (DataError, r"shape \(2, 500, 2\); allowed: \(batch, 2, samples\) with the leads I, II"),

@@ -221,6 +221,24 @@ def test_the_first_tensor_that_does_not_fit_is_named(tmp_path: Path, change: Cal
     one_line(caught.value)
 
 
+def test_a_head_without_its_bias_is_told_so(tmp_path: Path):
+    case = FILES["ecgfounder"]
+    content = content_of(case, case.encoder, outputs=3)
+    del content["state_dict"]["dense.bias"]
+    torch.save(content, tmp_path / "model.pth")
+    with pytest.raises(AuditError, match=r"it has no tensor 'dense\.bias'"):
+        load_named(tmp_path / "model.pth", "ecgfounder", type(case.encoder), case.encoder.config)
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {"state_dict": [1]}], ids=["list", "tensor", "no tensors"])
+@pytest.mark.parametrize("case", FILES.values(), ids=FILES)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, case: Published, content: object):
+    torch.save(content, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of .*: no tensors under") as caught:
+        load_named(tmp_path / "model.pth", case.name, type(case.encoder), case.encoder.config)
+    one_line(caught.value)
+
+
 @pytest.mark.parametrize("case", FILES.values(), ids=FILES)
 def test_files_that_are_cut_off_or_of_another_encoder_are_refused(tmp_path: Path, case: Published):
     encoder = case.encoder

@@ -73,6 +73,8 @@ def test_methods_act_on_grouped_convolutions_and_gates(method):
         (LoRA(rank=3, targets="grouped_conv"), "has 2 groups; allowed: a multiple of 2, or name other modules"),
         (LoRA(rank=4, dora=True, targets="grouped_conv"), "has 2 groups; allowed: dora = false, or name other"),
         (LoRA(rank=2, targets="attention"), "no attention modules; allowed targets: all, conv, grouped_conv, gate"),
+        (IA3(), "no key modules; allowed targets: gate; methods"),
+        (VeRA(), "VeRA acts on linear layers only; allowed targets: gate; methods"),
     ],
 )
 def test_refusals_name_what_works(method, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,8 +81,9 @@ def find_targets(
         if target in ("all", *TARGETS, *ROLES):
             try:
                 found.update(encoder.target_modules(target))
-            except SettingError as error:
-                raise NoPlaceError(f"targets of {method}: {error}") from None
+            except SettingError:
+                problem = f"targets of {method}: {encoder.architecture} has no {target} modules"
+                raise NoPlaceError(problem + _fitting_targets(encoder, kinds)) from None
             continue
         named = [name for name in modules if name == target or name.endswith(f".{target}")]
         if not named:
@@ -94,9 +96,19 @@ def find_targets(
         kind = " and ".join(KINDS[kind] for kind in kinds)
         raise NoPlaceError(
             f"targets of {method}: {wrong[0]} of {encoder.architecture} is a {type(modules[wrong[0]]).__name__}, but "
-            f"{method} acts on {kind} only"
+            f"{method} acts on {kind} only{_fitting_targets(encoder, kinds)}"
         )
     return [name for name in modules if name in found]
+
+
+def _fitting_targets(encoder: Encoder, kinds: tuple[type[nn.Module], ...]) -> str:
+    """The sets of targets of an encoder whose modules are all of these kinds, for a message."""
+    modules, found = dict(encoder.named_modules()), []
+    for name in ("all", *TARGETS):
+        with suppress(SettingError):
+            if all(isinstance(modules[each], kinds) for each in encoder.target_modules(name)):
+                found.append(name)
+    return f"; allowed targets: {', '.join(found)}" if found else ""
 
 
 def _no_card(output_dir: str) -> None:

@@ -39,8 +39,10 @@ class InputSpec:
     def check(self, signal: Tensor) -> None:
         """Raise DataError unless `signal` has the shape (batch, leads, samples) of this specification."""
         if signal.dim() != 3 or signal.shape[1] != len(self.leads):
-            in_a_row = signal.dim() == 2 or (signal.dim() == 3 and signal.shape[1] == 1)
-            hint = f"; of leads in a row take signal.reshape(len(signal), {len(self.leads)}, -1)" if in_a_row else ""
+            hint = ""
+            if signal.dim() == 2 or (signal.dim() == 3 and signal.shape[1] == 1):
+                in_a_row = f"leads in a row take signal.reshape(len(signal), {len(self.leads)}, -1)"
+                hint = f"; of {in_a_row if len(self.leads) > 1 else 'one lead take signal[:, None]'}"
             raise DataError(
                 f"the signal has shape {tuple(signal.shape)}; allowed: (batch, {len(self.leads)}, samples) "
                 f"with the leads {', '.join(self.leads)}{hint}"

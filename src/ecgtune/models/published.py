@@ -119,8 +119,8 @@ class StateDictFormat:
         return min(results, key=lambda result: len(result[1]))
 
     def _container(self, content: Any) -> str | None:
-        named = (key for key in self.containers if isinstance(content.get(key), Mapping))
-        return next(named, None)
+        entries = content if isinstance(content, Mapping) else {}
+        return next((key for key in self.containers if isinstance(entries.get(key), Mapping)), None)
 
     def _tensors(self, content: Any) -> dict[Any, Any]:
         if not isinstance(content, Mapping):
@@ -146,8 +146,8 @@ class StateDictFormat:
             encoder = self.architecture(config)
         shapes = {self.published_name(name): (name, tuple(t.shape)) for name, t in encoder.state_dict().items()}
         if self.head is not None and any(name in found for name in self.head):
-            bias = found.get(self.head[1])
-            outputs = len(bias) if bias is not None and bias.dim() else 0
+            counts = (found[name].shape[0] for name in reversed(self.head) if name in found and found[name].dim())
+            outputs = next(counts, 0)
             shapes[self.head[0]] = HEAD[0], (outputs, encoder.head_width)
             shapes[self.head[1]] = HEAD[1], (outputs,)
         return shapes

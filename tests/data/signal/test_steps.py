@@ -92,7 +92,11 @@ def test_windows_are_prepared_one_by_one():
 @pytest.mark.parametrize(
     ("step", "rate", "message"),
     [
-        (Butterworth(0.67, 40.0, 4), 60.0, r"cannot keep 0\.67 to 40 Hz of a signal of 60 Hz"),
+        (
+            Butterworth(0.67, 40.0, 4),
+            60.0,
+            r"cannot keep 0\.67 to 40 Hz of a signal of 60 Hz; .* above 80 Hz",
+        ),
         (WindowedSinc(0.05, 47.0), 90.0, r"cannot keep 0\.05 to 47 Hz of a signal of 90 Hz; a rate above 94 Hz"),
     ],
 )

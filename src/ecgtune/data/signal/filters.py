@@ -37,6 +37,7 @@ def band_pass(
         raise SettingError(
             f"cannot keep {'0' if low is None else f'{low:g}'} to {'all' if high is None else f'{high:g}'} Hz of a"
             f" signal of {sampling_rate:g} Hz; allowed: 0 < low < high < {sampling_rate / 2:g}"
+            + (f", or a rate above {2 * max(edges):g} Hz" if max(edges) >= sampling_rate / 2 else "")
         )
     kind = "bandpass" if len(edges) == 2 else "highpass" if high is None else "lowpass"
     return _both_ways(_butterworth(tuple(edges), kind, sampling_rate, order), signal)
