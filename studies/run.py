@@ -32,6 +32,7 @@ from tables import contents
 from ecgtune import SweepSettings, fine_tune, load_model, sweep
 from ecgtune.config.model import ModelSettings
 from ecgtune.data.dataset import Dataset
+from ecgtune.errors import DataError, SettingError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import read_space
 from ecgtune.training.predictions import read_predictions
@@ -142,7 +143,11 @@ def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:
         if any(row.items() <= kept.items() for kept in read_rows(study.results / "runs.csv")):
             continue
         print(" ".join(row[name] for name in KEY), flush=True)
-        row |= trained(study, run, recipe, dataset, row, options.data, work)
+        try:
+            row |= trained(study, run, recipe, dataset, row, options.data, work)
+        except (SettingError, DataError) as error:  # of an encoder that does not take these windows
+            print(f"  not trained: {error}", flush=True)
+            continue
         replace_rows(study.results / "runs.csv", [row], COLUMNS, KEY)
         keep_predictions(study, work)
         machines = study.results / "machines.json"

@@ -16,6 +16,7 @@ import numpy as np
 from rows import Row, read_rows
 
 from ecgtune.config.base import require
+from ecgtune.config.reading import Unit
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
@@ -49,6 +50,7 @@ def by_fraction(table: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
 class Task:
     """A file of windows with a split. positive: the label to predict against all others, for multi-label files.
 
+    unit: of the samples, where the file does not state it.
     table: labels of a file of recordings of PTB-XL, of which `lead` is read and `positive` is the superclass that all
     other recordings are against. at: its label fractions, all if empty. folds: of a cross-validation by patient, in
     place of the split; the run with seed n tests fold n % folds.
@@ -58,6 +60,7 @@ class Task:
     file: str
     title: str
     positive: str | None = None
+    unit: Unit | None = None
     settings: Values = field(default_factory=dict)
     table: str | None = None
     lead: str = "II"
@@ -68,7 +71,7 @@ class Task:
         """Read the windows. Raises SettingError if the file has no split."""
         if self.table is not None:
             return ptbxl_windows(folder / self.file, folder / self.table, self.lead, str(self.positive))
-        dataset = read_dataset(folder / self.file)
+        dataset = read_dataset(folder / self.file, settings=WindowSettings(unit=self.unit))
         require(dataset.split is not None, f"{self.file} has no split, which a study needs for equal test windows")
         if self.positive is None:
             return dataset

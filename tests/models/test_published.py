@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ecgtune import LinearProbe, Recipe, fine_tune, simulate
+from ecgtune.config.model import ModelSettings
 from ecgtune.errors import AuditError, CheckpointError, SettingError
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import convert, load_checkpoint, load_named, save_encoder
@@ -22,6 +24,7 @@ from ecgtune.models.names import MODELS, built_in
 from ecgtune.models.published import StateDictFormat
 from helpers.models import one_line
 from helpers.published import TINY
+from helpers.settings import loop
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,37 @@ def test_a_model_by_name_and_file_is_described_and_built_again(tmp_path: Path, m
     path.unlink()
     with pytest.raises(CheckpointError, match=rf"put it back at {path} \(sha256"):
         build_model(describe_model(model))
+
+
+@pytest.mark.parametrize("name", ["hubert-ecg", "st-mem", "heartlang"])
+def test_the_authors_mistakes_are_kept_where_they_are_asked_for(tmp_path: Path, name: str, monkeypatch):
+    case = FILES[name]
+    monkeypatch.setitem(
+        MODELS, name, replace(MODELS[name], weights=replace(MODELS[name].weights, sizes=case.encoder.config))
+    )
+    path = written(tmp_path / "model.pth", case, case.encoder)
+    right, theirs = (load_model(name, checkpoint=path, leads=("II",)) for _ in range(2))
+    assert theirs.like_published() is theirs
+    assert [each.is_as_published for each in (right, theirs)] == [False, True]
+    for tensor, own in zip(theirs.base_encoder.parameters(), right.base_encoder.parameters(), strict=True):
+        assert torch.equal(tensor, own)
+    assert build_model(describe_model(theirs)).is_as_published
+
+
+def test_a_run_keeps_the_authors_mistakes(tmp_path: Path, monkeypatch):
+    case = FILES["hubert-ecg"]
+    entry = replace(MODELS[case.name], weights=replace(MODELS[case.name].weights, sizes=case.encoder.config))
+    monkeypatch.setitem(MODELS, case.name, entry)
+    path = written(tmp_path / "model.pth", case, case.encoder)
+    model = ModelSettings(case.name, str(path), as_published=True)
+    recipe = Recipe(method=LinearProbe(), model=model, **loop(epochs=2, device="cpu")._asdict())
+    run = fine_tune(simulate(60, sampling_rate=100, seconds=2, seed=1), recipe, out=tmp_path / "run")
+    assert run.model.is_as_published
+
+
+def test_an_encoder_without_a_mistake_of_its_authors_says_so():
+    with pytest.raises(SettingError, match=r"openecg computes as .*as_published \(--as-published\) cannot act"):
+        load_model("openecg-random").like_published()
 
 
 def _other_shape(content: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ class ModelSettings:
     """Width of the head's hidden layer; a linear head when not given."""
     head_dropout: float = 0.0
     """Dropout inside the head."""
+    as_published: bool = False
+    """Compute as the code of the encoder's authors does, where that has a mistake that changes results."""
 
     def __post_init__(self) -> None:
         check_fields(self)

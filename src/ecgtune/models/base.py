@@ -90,6 +90,8 @@ class Encoder(nn.Module):
     pretraining_models : name of a pretraining objective to the module that takes an encoder, and the sizes of the
         objective, and has the encoder as `encoder`; `models.masked_signal` has modules for all encoders.
     own_objective : objective by which a pretraining continues from weights that state none.
+    as_published : field of the sizes, bool, by which the encoder computes as its authors' code does, where that has a
+        mistake that changes results; "" for one without.
     pooling : that the weights expect: "mean", "class_token" (the first token) or "none" (one token).
     no_graph : why no exported file can hold the encoder; "" where one can.
     """
@@ -106,6 +108,7 @@ class Encoder(nn.Module):
     zero_gradient_parameters: tuple[str, ...] = ()
     pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
     own_objective: ClassVar[str] = "data2vec"
+    as_published: ClassVar[str] = ""
     pooling: ClassVar[Literal["mean", "class_token", "none"]] = "mean"
     no_graph: ClassVar[str] = ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -108,6 +108,27 @@ class Classifier(nn.Module):
         with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
             self.head: nn.Module = head.build(encoder.head_width, len(classes))
+
+    @property
+    def is_as_published(self) -> bool:
+        """Whether the encoder computes as its authors' code does, where that has a mistake that changes results."""
+        encoder = self.base_encoder
+        return bool(encoder.as_published) and getattr(encoder.config, encoder.as_published)
+
+    def like_published(self) -> Classifier:
+        """Let the encoder compute as its authors' code does, mistakes included; docs/encoders.md states them.
+
+        Returns the classifier. Raises SettingError for an encoder of which none is known.
+        """
+        encoder = self.base_encoder
+        if not encoder.as_published:
+            raise SettingError(
+                f"{encoder.architecture} computes as its authors' code does, so as_published (--as-published) cannot "
+                "act; leave it out"
+            )
+        config = replace(encoder.config, **{encoder.as_published: True})  # pyright: ignore[reportArgumentType]
+        self.encoder = self.__dict__["base_encoder"] = encoder.from_weights(config, encoder.state_dict())
+        return self
 
     def train(self, mode: bool = True) -> Classifier:
         """As in torch, but what is frozen does not change.

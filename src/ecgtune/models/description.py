@@ -79,6 +79,8 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
         head=head,
         seed=weights.seed or 0,
     )
+    if architecture.as_published and getattr(config, architecture.as_published):
+        base.like_published()
     if base.base_encoder.config != config:
         raise CheckpointError(f"{file} has other sizes than the model's description states: {base.base_encoder.config}")
     found = base.weights

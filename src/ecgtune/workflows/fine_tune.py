@@ -80,4 +80,5 @@ def _settings_of(model: Classifier) -> ModelSettings:
         pooling=model.head_spec.pooling,
         head_hidden=model.head_spec.hidden,
         head_dropout=model.head_spec.dropout,
+        as_published=model.is_as_published,
     )

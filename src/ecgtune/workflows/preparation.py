@@ -128,7 +128,7 @@ def note_conditions(progress: ProgressBar, dataset: Dataset, warnings: Iterable[
 
 def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
     """The classifier that `recipe` names, for the classes and leads of `dataset`."""
-    return load_model(
+    model = load_model(
         recipe.model.name,
         checkpoint=recipe.model.checkpoint,
         classes=dataset.classes,
@@ -137,6 +137,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
         head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
         seed=seed,
     )
+    return model.like_published() if recipe.model.as_published else model
 
 
 def _leads_for(recipe: Recipe, leads: tuple[str, ...]) -> tuple[str, ...]:

@@ -106,6 +106,20 @@ def test_beats_reach_half_way_to_their_neighbours():
     assert cut_beats(np.array([], dtype=np.int64), 330, 96).shape == (0, 96)
 
 
+@pytest.mark.parametrize(
+    ("peaks", "expected"),
+    [
+        ([30, 100, 300], [(0, 65, 18), (52, 148, 0), (252, 330, 0)]),
+        ([40, 200, 290], [(0, 88, 8), (152, 248, 0), (245, 330, 3)]),
+        ([20], [(0, 68, 28)]),
+    ],
+)
+def test_beats_as_the_authors_code_cuts_them(peaks, expected):
+    """First sample, end and place of the first sample, from `extract_qrs_segments` of their commit a08afd8."""
+    cut = cut_beats(np.array(peaks), 330, 96, move_long=True)
+    assert [(row[row < 330][0], row[row < 330][-1] + 1, np.argmax(row < 330)) for row in cut] == expected
+
+
 def test_beats_of_a_signal():
     signal = torch.from_numpy(np.stack([SIGNAL, np.zeros_like(SIGNAL)]))
     found = beats_of(signal, STANDARD_LEADS, 256, 96)

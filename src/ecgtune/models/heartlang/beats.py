@@ -30,12 +30,20 @@ class Beats:
     second: Tensor
 
 
-def beats_of(signal: Tensor, leads: Sequence[str], places: int, length: int, valid: Tensor | None = None) -> Beats:
+def beats_of(
+    signal: Tensor,
+    leads: Sequence[str],
+    places: int,
+    length: int,
+    valid: Tensor | None = None,
+    *,
+    move_long: bool = False,
+) -> Beats:
     """Beats of windows (batch, leads, samples) at 100 Hz, found in the first lead that is not constant.
 
     places: number of beats of all leads together; further ones are left out. length: samples of a beat. valid: samples
-    of each window (batch,) before its padding, None for all. Gradients go through the samples. A window without a beat
-    has empty places alone.
+    of each window (batch,) before its padding, None for all. move_long: as of `cut_beats`. Gradients go through the
+    samples. A window without a beat has empty places alone.
     """
     batch, _, samples = signal.shape
     nothing = signal.shape[1] * samples  # number of the zero behind the last sample
@@ -44,7 +52,8 @@ def beats_of(signal: Tensor, leads: Sequence[str], places: int, length: int, val
     stops = [samples] * batch if valid is None else valid.tolist()
     for row, window in enumerate(signal.detach().cpu().float().numpy()):
         peaks = qrs_complexes(window[:, : stops[row]])
-        cut = np.where((cut := cut_beats(peaks, stops[row], length)) < stops[row], cut, samples)
+        cut = cut_beats(peaks, stops[row], length, move_long=move_long)
+        cut = np.where(cut < stops[row], cut, samples)
         for number, name in enumerate(leads):
             first = number * len(peaks)
             here = slice(first, min(first + len(peaks), places))
@@ -77,11 +86,12 @@ def _detected(lead: bytes) -> tuple[int, ...]:
     return tuple(int(sample) for sample in found)
 
 
-def cut_beats(peaks: NDArray[np.int64], samples: int, length: int) -> NDArray[np.int64]:
+def cut_beats(peaks: NDArray[np.int64], samples: int, length: int, *, move_long: bool = False) -> NDArray[np.int64]:
     """Sample numbers (beats, length) of each beat with its peak in the middle; `samples` where it has none.
 
     A beat reaches half way to its neighbours, the first and the last half a length beyond their peak, none further than
-    half a length.
+    half a length. move_long: as in the authors' code, a beat that begins earlier than that and is no longer than
+    `length` is moved to the start of its place, and one that is alone has the whole length.
     """
     if not len(peaks):
         return np.zeros((0, length), dtype=np.int64)
@@ -92,6 +102,10 @@ def cut_beats(peaks: NDArray[np.int64], samples: int, length: int) -> NDArray[np
     long = stop - start > length
     start = np.where(long, np.maximum(peaks - half, 0), start)
     stop = np.where(long, np.minimum(start + length, samples), stop)
-    number = peaks[:, None] - half + np.arange(length)
+    first = peaks - half
+    if move_long:
+        first = np.minimum(first, start)
+        stop = stop if len(peaks) > 1 else np.minimum(start + length, samples)
+    number = first[:, None] + np.arange(length)
     inside = (number >= start[:, None]) & (number < stop[:, None])
     return np.where(inside, number, samples)

@@ -34,7 +34,8 @@ class HeartLangConfig:
     """Sizes; the defaults are those of the published model (38 million parameters).
 
     beats: number of places for beats of all leads together. samples: of a beat. inner: channels of all attention heads
-    together. embeddings: rows of the tables of leads and of seconds.
+    together. embeddings: rows of the tables of leads and of seconds. move_long_beats: as the authors' code, which moves
+    a beat that begins more than half a length before its peak to the start of its place; off, peaks are in the middle.
     """
 
     leads: tuple[str, ...] = STANDARD_LEADS
@@ -46,6 +47,7 @@ class HeartLangConfig:
     inner: int = 512
     feed_forward: int = 1024
     embeddings: int = 16
+    move_long_beats: bool = False
 
 
 class HeartLang(LayeredEncoder):
@@ -56,6 +58,7 @@ class HeartLang(LayeredEncoder):
     """
 
     config_type = HeartLangConfig
+    as_published = "move_long_beats"
     roles = PRE_NORM_ROLES
     readable_leads: ClassVar[tuple[str, ...]] = STANDARD_LEADS
     after_blocks = ("norm.",)
@@ -90,11 +93,15 @@ class HeartLang(LayeredEncoder):
         self.input_spec.check(signal)
         read = torch.tensor(self._mixing, dtype=signal.dtype, device=signal.device) @ signal
         if padding_mask is None:
-            return self.embed_beats(beats_of(read, self._read, self.config.beats, self.config.samples)), None
+            return self.embed_beats(self._beats(read)), None
         valid = self.valid_tokens(padding_mask, 1)
-        beats = beats_of(read, self._read, self.config.beats, self.config.samples, valid.sum(dim=1))
+        beats = self._beats(read, valid.sum(dim=1))
         filled = (beats.lead > 0) | valid.all(dim=1)[:, None]  # of a whole record, empty places are tokens as well
         return self.embed_beats(beats), F.pad(filled, (1, 0), value=True)
+
+    def _beats(self, read: Tensor, valid: Tensor | None = None) -> Beats:
+        sizes = self.config
+        return beats_of(read, self._read, sizes.beats, sizes.samples, valid, move_long=sizes.move_long_beats)
 
     def embed_beats(self, beats: Beats) -> Tensor:
         """Beats to the features that enter the first block: (batch, 1 + places, width)."""

@@ -62,6 +62,7 @@ class HubertEcg(LayeredEncoder):
     """HuBERT-ECG's encoder: one token for 64 samples of the leads in a row."""
 
     config_type = HubertEcgConfig
+    as_published = "mask_first_samples"
     roles: ClassVar[Mapping[str, tuple[str, ...]]] = {**POST_NORM_ROLES, "conv": ("stem.*.conv",)}
     readable_leads: ClassVar[tuple[str, ...]] = STANDARD_LEADS
     zero_gradient_parameters = ("k_proj.bias",)

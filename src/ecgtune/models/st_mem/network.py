@@ -58,6 +58,7 @@ class STMEM(LayeredEncoder):
     """
 
     config_type = STMEMConfig
+    as_published = "one_lead_as_twelve"
     roles = PRE_NORM_ROLES
     own_objective = "masked"
     readable_leads: ClassVar[tuple[str, ...]] = STANDARD_LEADS
