@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -286,7 +286,7 @@ def reports() -> dict[str, Change]:
 
 @dataclass
 class TrainingParts:
-    """A training of a tiny model, and its saved state."""
+    """A training of a tiny model before its first step; an objective as far as a state needs one."""
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
@@ -298,14 +298,11 @@ class TrainingParts:
         model = attach(tiny_classifier(), Full())
         settings, _ = loop(epochs=3, batch_size=8, learning_rate=1e-3, device="cpu")
         optimizer = make_optimizer(parameter_groups(model, lambda name: 1.0).values(), 1e-3, settings)
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
         return cls(model, optimizer, WeightAverage(model, 0.9, lambda: None))
 
     def expected(self) -> dict[str, Any]:
         return {
-            "weights": self.tensors(),
+            "objective": self,
             "average": self.average.tensors(),
             "optimizer": self.optimizer,
             "scale": {},
@@ -316,8 +313,16 @@ class TrainingParts:
     def tensors(self) -> dict[str, torch.Tensor]:
         return {name: p.detach() for name, p in self.model.named_parameters()}
 
+    def score(self, row: Mapping[str, Any]) -> float:
+        return row["val_auroc"]
+
     def content(self) -> dict[str, Any]:
-        state = State(epoch=1, step=2, log=[{"epoch": 1, "seconds": 0.1}], best_epoch=1, best_score=0.5)
+        """The saved state after a step."""
+        for parameter in self.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        self.optimizer.step()
+        log = [{"epoch": 1, "val_auroc": 0.5, "seconds": 0.1}]
+        state = State(1, 2, sums={"loss": 1.0}, weight_sum=16.0, log=log, best_epoch=1, best_score=0.5)
         return {
             "weights": self.tensors(),
             "average": self.average.tensors(),
@@ -325,6 +330,16 @@ class TrainingParts:
             "scale": {},
             "state": asdict(state),
         }
+
+
+def _moments(name: str, change: Callable[[torch.Tensor], Any]) -> Callable[[dict[str, Any]], object]:
+    """Change an entry of the optimizer for all parameters."""
+
+    def apply(content: dict[str, Any]) -> None:
+        for entry in content["optimizer"]["state"].values():
+            entry[name] = change(entry[name])
+
+    return apply
 
 
 W = "head.0.weight"
@@ -347,6 +362,29 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "optimizer without groups": _set("optimizer", "param_groups", value=[]),
     "optimizer of other settings": _set("optimizer", "param_groups", 0, "weight_decay", value=9.0),
     "optimizer of other parameters": _set("optimizer", "param_groups", 0, "params", value=[0, 0]),
+    "optimizer with a text as rate": _set("optimizer", "param_groups", 0, "lr", value="abc"),
+    "optimizer without rate": _set("optimizer", "param_groups", 0, "lr"),
+    "optimizer with a rate of NaN": _set("optimizer", "param_groups", 0, "lr", value=math.nan),
+    "optimizer with a tensor as weight decay": _set(
+        "optimizer", "param_groups", 0, "weight_decay", value=torch.zeros(2)
+    ),
+    "optimizer with a list as betas": _set("optimizer", "param_groups", 0, "betas", value=[torch.zeros(2), 0.9]),
+    "optimizer with moments of one parameter": lambda content: content["optimizer"].update(
+        state={0: content["optimizer"]["state"][0]}
+    ),
+    "optimizer with an entry too many": _set("optimizer", "state", 0, "max_exp_avg_sq", value=torch.zeros(1)),
+    "moments with steps alone": lambda content: content["optimizer"].update(
+        state={number: {"step": entry["step"]} for number, entry in content["optimizer"]["state"].items()}
+    ),
+    "moments of one number": _moments("exp_avg", lambda tensor: torch.tensor(0.0)),
+    "moments of float16": _moments("exp_avg_sq", torch.Tensor.half),
+    "moments negative": _moments("exp_avg_sq", torch.neg),
+    "moments before the first step": _moments("step", lambda tensor: tensor * 0),
+    "moments of step -1": _moments("step", lambda tensor: torch.tensor(-1.0)),
+    "moments of step 1.5": _moments("step", lambda tensor: torch.tensor(1.5)),
+    "moments of a later step": _moments("step", lambda tensor: torch.tensor(9.0)),
+    "moments of a step as number": _moments("step", float),
+    "moments of a step as text": _moments("step", lambda tensor: "x"),
     "moments of another shape": _set("optimizer", "state", 0, "exp_avg", value=torch.zeros(1, 1)),
     "moments of NaN": _set("optimizer", "state", 0, "exp_avg", value=torch.tensor(math.nan)),
     "moments null": _set("optimizer", "state", 0, value=None),
@@ -359,6 +397,15 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "best epoch 3": _set("state", "best_epoch", value=3),
     "best score NaN": _set("state", "best_score", value=math.nan),
     "best score null": _set("state", "best_score", value=None),
+    "best epoch 0": _set("state", "best_epoch", value=0),
+    "best score of no epoch": _set("state", "best_score", value=0.9),
+    "steps without sums": _set("state", "sums", value={}),
+    "weight of the steps -1": _set("state", "weight_sum", value=-1.0),
+    "log of epoch 99": _set("state", "log", 0, "epoch", value=99),
+    "log with AUROC NaN": _set("state", "log", 0, "val_auroc", value=math.nan),
+    "log with AUROC as text": _set("state", "log", 0, "val_auroc", value="0.5"),
+    "log without AUROC": _set("state", "log", 0, "val_auroc"),
+    "log with a number as name": _set("state", "log", 0, 7, value=0.5),
     "log null": _set("state", "log", value=None),
     "log empty": _set("state", "log", value=[]),
     "log of numbers": _set("state", "log", value=[1]),

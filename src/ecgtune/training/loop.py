@@ -372,7 +372,7 @@ def _restore(
         return State()
     content = read_state(
         path,
-        weights=objective.tensors(),
+        objective=objective,
         average=average.tensors(),
         optimizer=optimizer,
         scale=scale.state(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -13,7 +14,9 @@ from ecgtune.errors import AuditError, CheckpointError, RunError
 from ecgtune.models.tensors import check_tensors
 from ecgtune.models.torch_files import read_torch_file
 from ecgtune.text import shown
-from ecgtune.training.schemas import LogRow
+from ecgtune.training.objective import Objective
+from ecgtune.training.optimizer_state import optimizer_problem
+from ecgtune.training.schemas import MOST_TERMS, LogRow
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import Count, Positive, check_schema
 
@@ -24,21 +27,27 @@ class Progress(TypedDict):
     epoch: Count
     step: Count
     sums: dict[str, float]
-    weight_sum: float
+    weight_sum: Annotated[float, 0, 1e15]
     skipped: Count
     best_epoch: Count
     best_score: Any
     audit: str
     seconds: float
     peak_memory: Count
-    log: list[LogRow]
+    log: list[Annotated[LogRow, 1, MOST_TERMS]]
+
+
+class ParameterGroup(TypedDict):
+    """What changes of the settings of an optimizer; the others are compared."""
+
+    lr: Positive
 
 
 class OptimizerState(TypedDict):
     """`state_dict` of an optimizer of torch."""
 
     state: Any
-    param_groups: list[dict[str, Any]]
+    param_groups: list[ParameterGroup]
 
 
 class SavedState(TypedDict):
@@ -54,7 +63,7 @@ class SavedState(TypedDict):
 def read_state(
     path: Path,
     *,
-    weights: Mapping[str, Tensor],
+    objective: Objective,
     average: Mapping[str, Tensor],
     optimizer: Any,
     scale: Mapping[str, Any],
@@ -63,21 +72,29 @@ def read_state(
 ) -> dict[str, Any]:
     """Return the content of `state.pt`, whose checksums match and which fits this training.
 
-    weights, average, scale: of the training before anything is loaded; weights may be more in the file, those that a
-    method keeps beside the model's. optimizer: it, whose parameters and settings the
-    file must have. epochs, steps: of the training, and of an epoch. Raises RunError.
+    objective, average, optimizer, scale: of the training before anything is loaded. The file may have more weights
+    than the objective, those that a method keeps beside the model's. epochs, steps: of the training, and of an epoch.
+    Raises RunError.
     """
     try:
         content = read_torch_file(path, check_sums=True)
         check_schema(content, SavedState, str(path), RunError)
         extra = sorted(content["average"].keys() - average.keys())
+        state = content["state"]
         problem = (
-            _tensors_problem(content["weights"], weights, path)
+            _progress_problem(state, epochs, steps, objective.score)
+            or _tensors_problem(content["weights"], objective.tensors(), path)
             or _tensors_problem(content["average"], average, path)
             or (f"its average has a tensor {extra[0]!r}" if extra else "")
-            or _optimizer_problem(content["optimizer"], optimizer, path)
-            or _progress_problem(content["state"], epochs, steps)
-            or ("its loss scale is of another precision" if content["scale"].keys() != scale.keys() else "")
+            or optimizer_problem(
+                content["optimizer"],
+                optimizer,
+                objective.model,
+                weights=content["weights"],
+                steps=state["epoch"] * steps + state["step"],
+                source=str(path),
+            )
+            or _scale_problem(content["scale"], scale)
         )
     except (CheckpointError, AuditError, RunError) as error:
         raise RunError(f"{str(error).removesuffix('; download it again')}; {_again(path)}") from None
@@ -109,44 +126,41 @@ def _tensors_problem(stored: Mapping[str, Any], expected: Mapping[str, Tensor], 
     return ""
 
 
-def _optimizer_problem(stored: Mapping[str, Any], optimizer: Any, path: Path) -> str:
-    expected = optimizer.state_dict()["param_groups"]
-    found = stored["param_groups"]
-    if [_settings(group) for group in found] != [_settings(group) for group in expected]:
-        return "its optimizer has other settings or parameters"
-    parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
-    moments = stored["state"]
-    if not isinstance(moments, dict) or not moments or not moments.keys() <= parameters.keys():
-        return "its optimizer has moments of other parameters, or none"
-    for number, entry in moments.items():
-        if not isinstance(entry, dict):
-            return f"the moments of parameter {number} are no table"
-        tensors = {name: value for name, value in entry.items() if isinstance(value, Tensor)}
-        shapes = {tuple(value.shape) for value in check_tensors(tensors, str(path)).values()}
-        if not tensors or not shapes <= {(), tuple(parameters[number].shape)}:
-            return f"the moments of parameter {number} have another shape"
-        if not all(value.dtype.is_floating_point and bool(value.isfinite().all()) for value in tensors.values()):
-            return f"the moments of parameter {number} are not finite"
-    return ""
-
-
-def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a group of parameters but for the learning rate, which changes from step to step."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in group.items() if name != "lr"}
-
-
-def _progress_problem(state: Mapping[str, Any], epochs: int, steps: int) -> str:
+def _progress_problem(
+    state: Mapping[str, Any], epochs: int, steps: int, score: Callable[[Mapping[str, Any]], float]
+) -> str:
     extra = sorted(map(str, state.keys() - Progress.__annotations__.keys()))
     if extra:
         return f"its state has {shown(extra[0])}, an entry of another version"
-    epoch, best = state["epoch"], state["best_epoch"]
-    if epoch > epochs or best > epoch or len(state["log"]) != epoch or state["step"] > steps:
-        return (
-            f"it is in epoch {epoch} of {epochs}, step {state['step']} of {steps}, with "
-            f"{counted(len(state['log']), 'epoch')} in its log, the best of them {best}"
-        )
-    score = state["best_score"]
-    return "" if isinstance(score, float) and score < float("inf") else "its best score is no number"
+    epoch, step, log = state["epoch"], state["step"], state["log"]
+    if step >= steps or epoch * steps + step > epochs * steps:
+        return f"it is in epoch {epoch} of {epochs}, step {step} of {steps}"
+    if len({step > 0, state["weight_sum"] > 0, bool(state["sums"])}) > 1:
+        return f"its sums are not those of {counted(step, 'step')}"
+    if [row["epoch"] for row in log] != list(range(1, epoch + 1)):
+        return f"its log is not of the epochs 1 to {epoch}"
+    best_epoch, best_score = 0, -math.inf
+    for row in log:
+        if not all(isinstance(name, str) and type(value) in (int, float) for name, value in row.items()):
+            return f"its log has more than numbers in epoch {row['epoch']}"
+        try:
+            found = score(row)
+        except KeyError as error:
+            return f"its log has no {error} in epoch {row['epoch']}"
+        if found > best_score:
+            best_epoch, best_score = row["epoch"], found
+    stored = state["best_epoch"], state["best_score"]
+    if not isinstance(stored[1], float) or stored != (best_epoch, best_score) or best_score == math.inf:
+        return f"its best epoch is {stored[0]} with score {shown(stored[1])}; by its log {best_epoch}, {best_score}"
+    return ""
+
+
+def _scale_problem(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    if {name: type(value) for name, value in stored.items()} != {name: type(v) for name, v in expected.items()}:
+        return "its loss scale is of another precision"
+    changing = ("scale", "_growth_tracker")
+    other = [name for name, value in expected.items() if name not in changing and stored[name] != value]
+    return f"its loss scale has {stored[other[0]]} as {other[0]}" if other else ""
 
 
 def _copied(value: Any) -> Any:
