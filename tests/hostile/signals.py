@@ -292,7 +292,7 @@ def _records(table: str | bytes = TABLE, change: Callable[[Path], object] = lamb
 
 def _linked(name: str, target: str) -> Callable[[Path], object]:
     def change(records: Path) -> None:
-        (records / name).unlink()
+        (records / name).unlink(missing_ok=True)
         (records / name).symlink_to(target)
 
     return change
@@ -333,6 +333,8 @@ RECORDS: dict[str, Write] = {
     "a header in a pipe": _records(change=_pipe("rec.hea")),
     "a header that links to itself": _records(change=_linked("rec.hea", "rec.hea")),
     "a header of 5000 digits": _records(change=_header("rec 3", f"rec/{DIGITS} 3")),
+    "a recording without end": _records(TABLE.replace("rec,", "zero,"), _linked("zero.npy", "/dev/zero")),
+    "a recording in a pipe": _records(TABLE.replace("rec,", "pipe,"), _pipe("pipe.npy")),
     "samples in /dev/zero": _records(change=_header("rec.dat", "/dev/zero")),
     "a zero byte in the name of the samples": _records(change=_header("rec.dat", "rec\0.dat")),
     "a table in a pipe": _table(os.mkfifo),
@@ -370,6 +372,7 @@ WINDOWS: dict[str, Write] = {
     "NPZ: labels of 10^9 letters": lambda folder: _npz(
         folder / "w.npz", signal=np.eye(4), label=np.array(["a" * 10_000_000, "b", "a", "b"])
     ),
+    "NPZ: beyond float32": lambda folder: _npz(folder / "w.npz", signal=np.eye(4) * 1e39, label=[0, 1, 0, 1]),
     "NPZ: NaN": lambda folder: _npz(folder / "w.npz", signal=np.full((4, 9), np.nan), label=[0, 1, 0, 1]),
     "NPZ: constant": lambda folder: _npz(folder / "w.npz", signal=np.ones((4, 9)), label=[0, 1, 0, 1]),
     "NPZ: a name twice": lambda folder: _twice(folder / "w.npz"),

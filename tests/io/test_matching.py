@@ -43,9 +43,9 @@ def test_what_is_not_clear_is_refused(names, said):
         match_recordings(names, FOUND, "labels.csv")
 
 
-@pytest.mark.parametrize("name", ["../x/same", "x/../../x/same", "..\\00001_hr", "../../etc/passwd"])
-def test_a_name_that_leads_out_of_the_folder_is_refused(name):
-    with pytest.raises(DataError, match=r"labels\.csv: '.*' leads out of the folder of recordings"):
+@pytest.mark.parametrize("name", ["../x/same", "y/../x/same", "x/../../x/same", "..\\00001_hr", "../../etc/passwd"])
+def test_a_name_with_two_dots_in_its_path_is_refused(name):
+    with pytest.raises(DataError, match=r"labels\.csv: '.*' has '\.\.' in its path; name recordings by their path in"):
         match_recordings([name], FOUND, "labels.csv")
 
 

@@ -1,6 +1,7 @@
 """Recordings without labels: every layout, resampling, the cache, and what cannot be read."""
 
 import lzma
+import os
 from hashlib import sha256
 from itertools import pairwise
 
@@ -168,6 +169,16 @@ def test_leads_that_a_recording_lacks_are_refused_and_others_may_differ(tmp_path
     assert read_recordings(tmp_path, sampling_rate=100.0, options=ReadOptions(leads=("aVL",))).leads == ("aVL",)
     with pytest.raises(DataError, match=r"b\.hea: has no lead V1, its leads are I, II; name those \(--leads\)"):
         read_recordings(tmp_path, sampling_rate=100.0, options=ReadOptions(leads=("II", "V1")))
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("x")]
+)
+def test_what_is_no_file_in_a_folder_of_arrays_is_told(tmp_path, make):
+    np.save(tmp_path / "a.npy", beats(10, 100, 0))
+    make(tmp_path / "b.npy")
+    with pytest.raises(DataError, match=r"b\.npy: is no regular file, or a link to none; remove it"):
+        read_recordings(tmp_path, sampling_rate=100.0, options=ReadOptions(sampling_rate=100.0))
 
 
 def test_other_mistakes(tmp_path):

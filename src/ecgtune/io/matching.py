@@ -30,8 +30,8 @@ def match_recordings(names: Iterable[str], found: Mapping[str, object], what: st
     found: paths by id, the path in the folder, without suffix where that is clear. A name may have a suffix, or a
     number the ".0" of data frames, and may begin in another folder than the ids, as long as the components that both
     have are equal from the end: "00001_hr" and "ptb-xl/records500/00000/00001_hr.dat" both mean
-    "records500/00000/00001_hr". Raises DataError when a name may mean two recordings or leads out of the folder with
-    "..", or, unless `several` is allowed, two names mean one.
+    "records500/00000/00001_hr". Raises DataError when a name may mean two recordings or has ".." in its path, or,
+    unless `several` is allowed, two names mean one.
     """
     by_tail: dict[str, list[str]] = defaultdict(list)
     for identifier, path in found.items():
@@ -82,7 +82,7 @@ def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str
     plain = _composed(name).replace("\\", "/").removeprefix("./").strip("/")
     if ".." in PurePosixPath(plain).parts:
         raise DataError(
-            f"{what}: {shown(name)} leads out of the folder of recordings; name recordings by their path in it"
+            f"{what}: {shown(name)} has '..' in its path; name recordings by their path in the folder of recordings"
         )
     forms = [plain]
     while _SUFFIX.search(forms[-1]):

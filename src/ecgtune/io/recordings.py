@@ -63,7 +63,7 @@ from ecgtune.utils.formatting import counted
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 5  # raise it with every change of the stored content
+FORMAT = 6  # raise it with every change of the stored content
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
 LONGEST_GAP = 0.1  # seconds that are interpolated, as in windows
 CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a quiet baseline
@@ -249,7 +249,9 @@ def _log_notes(notes: Counter[str], total: int) -> None:
 def _find_pool(path: Path, options: ReadOptions) -> _Pool:
     """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
     if path.is_dir():
-        files = tuple(sorted(file for file in path.glob("*.npy") if file.is_file()))
+        files = tuple(sorted(file for file in path.glob("*.npy") if not file.is_dir()))
+        if wrong := [file for file in files if not file.is_file()]:
+            raise DataError(f"{wrong[0]}: is no regular file, or a link to none; remove it from the folder")
         if files:
             return _Pool(files, np.array([file.stem for file in files]), ("II",), None, options=options)
         found = whole_recordings(find_recordings(path))

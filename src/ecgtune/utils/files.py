@@ -21,11 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
-from ecgtune.text import UNENCODABLE
+from ecgtune.text import MOST_REASON, UNENCODABLE, shortened
 from ecgtune.utils.formatting import size
 
 MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
 _MOST_LEVELS = 64  # of nesting
+_MOST_TOML = 1 << 18  # characters of settings, which can take up to 700 bytes of memory each
+#: Strings and comments of TOML, also those without an end.
+_TOML_STRINGS = re.compile(
+    r'"""(?:[^"\\]++|\\.|"(?!""))*+"{0,5}'
+    r"|'''(?:[^']++|'(?!''))*+'{0,5}"
+    r'|"(?:[^"\\\n]++|\\.)*+"?|\'[^\'\n]*+\'?|#[^\n]*+',
+    re.DOTALL,
+)
 _PARTIAL, _OLD = ".partial", ".old"
 _TEMPORARY = f"ecgtune{_PARTIAL}-"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -183,6 +191,15 @@ def open_file(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device: neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def refuse_pointer(path: Path, error: type[EcgtuneError] = DataError) -> None:
     """Raise `error` when a file holds no content of its own, only a Git LFS pointer to it."""
     with suppress(OSError), open_file(path) as file:
@@ -232,11 +249,22 @@ def toml_value(path: Path) -> dict[str, Any]:
 
 
 def parsed_toml(text: str) -> dict[str, Any]:
-    """Return the tables of TOML under the limits of `parsed_json`. Raises ValueError."""
+    """Return the tables of TOML under the limits of `parsed_json`. Raises ValueError.
+
+    They are checked before the parser runs, which takes up to 1 kB for a level, and keeps each part of a key a.b.c with
+    all parts before it.
+    """
+    if len(text) > _MOST_TOML:
+        raise ValueError(f"over {_MOST_TOML} characters")
+    outside = _TOML_STRINGS.sub("", text.replace("\r\n", "\n"))
+    if any(part.count(".") >= _MOST_LEVELS for part in re.split(r"[][{},=\n]", outside)):
+        raise ValueError("nested too deep")
     try:
         value = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    except (RecursionError, MemoryError):
+        raise ValueError("nested too deep, or too large for the memory") from None
+    except ValueError as error:  # it may hold a key of any length
+        raise ValueError(shortened(str(error), MOST_REASON)) from None
     _check_depth(value)
     return value
 

@@ -1,6 +1,6 @@
 """Format numbers for tables and reports; a missing value is `n/a`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MISSING = "n/a"
@@ -74,6 +74,12 @@ def count(value: float | None) -> str:
 def counted(number: float, noun: str, several: str = "") -> str:
     """Format a count with its noun: `1 epoch`, `2 epochs`; several: a plural that is not `noun` with an s."""
     return f"{count(number)} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Format names as `a, b, c and 4 more`."""
+    more = f" and {count(len(names) - most)} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def rate(value: float | None) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers import hdf5_files
+from ecgtune.io.readers.base import LARGEST
 from helpers.recordings import LEADS, digital, read, write_csv, write_hdf5
 
 ANSWERS = {"sampling_rate": 250.0, "unit": "uV", "lead_names": LEADS}
@@ -69,7 +70,8 @@ def test_channels_left_out_and_values_that_are_none(tmp_path, suffix):
     values[2, :4] = np.nan, np.inf, -np.inf, 1e300
     recording = read(written(tmp_path, suffix, values), sampling_rate=100.0, unit="mV", lead_names=("-", "II", "V1"))
     assert recording.leads == ("II", "V1")
-    assert np.isnan(recording.signal[1, :4]).all()
+    assert np.isnan(recording.signal[1, :3]).all()
+    assert recording.signal[1, 3] == np.float32(LARGEST)
     np.testing.assert_allclose(recording.signal[:, 4:], values[1:, 4:], rtol=1e-6)
 
 

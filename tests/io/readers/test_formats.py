@@ -5,13 +5,24 @@ import os
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from ecgtune.data.leads import STANDARD_LEADS, known_lead, leads_in_file, other_signal
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.matching import match_recordings
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import BUILT_IN, find_recordings, read_recording, whole_recordings
-from helpers.recordings import dicom_group, digital, write_csv, write_dicom, write_edf, write_wfdb
+from helpers.clinical_files import hl7, muse
+from helpers.recordings import (
+    LEADS,
+    dicom_group,
+    digital,
+    write_csv,
+    write_dicom,
+    write_edf,
+    write_hdf5,
+    write_wfdb,
+)
 
 
 def test_every_recording_in_a_folder(tmp_path):
@@ -38,15 +49,34 @@ def test_links_to_files_are_followed_and_nothing_else_is(tmp_path, caplog):
     (folder / "gone.csv").symlink_to(elsewhere / "nowhere.csv")
     (folder / "more").symlink_to(elsewhere / "more")
     (folder / "around").symlink_to(folder)
-    (folder / "zero.csv").symlink_to("/dev/zero")
-    os.mkfifo(folder / "pipe.csv")
     assert list(find_recordings(folder)) == ["gone", "linked"]
     assert read_recording(folder / "linked.csv", ReadOptions(sampling_rate=100, unit="mV")).signal.size
     with pytest.raises(DataError, match=r"gone\.csv"):
         read_recording(folder / "gone.csv")
-    assert caplog.messages == [
-        f"{folder}: 2 links to folders are not followed (around); link the files, or give the folder that holds them"
+    for more in ("also", "and", "beside"):
+        (folder / more).symlink_to(elsewhere)
+    find_recordings(folder)
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        f"{folder}: 2 links to folders are not followed (around, more)",
+        f"{folder}: 5 links to folders are not followed (also, and, around and 2 more)",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("suffix", sorted({suffix for reader in BUILT_IN for suffix in reader.suffixes}))
+def test_pipes_and_devices_are_listed_and_never_opened(tmp_path, suffix):
+    """Opening the pipe would wait for ever."""
+    pipe, device = tmp_path / f"pipe{suffix}", tmp_path / f"zero{suffix}"
+    os.mkfifo(pipe)
+    os.mkfifo(tmp_path / "no_recording")
+    device.symlink_to("/dev/zero")
+    write_edf(tmp_path / "pipe", digital())  # of the same name
+    found = find_recordings(tmp_path)
+    assert {pipe, device} <= set(found.values()) == set(whole_recordings(found).values())
+    assert tmp_path / "no_recording" not in found.values()
+    for path in (pipe, device):
+        with pytest.raises(DataError, match=r"is a pipe or a device, not a regular file"):
+            read_recording(path)
 
 
 def test_folders_that_cannot_be_used(tmp_path):
@@ -209,3 +239,64 @@ def test_samples_beyond_a_volt_are_noted_with_the_lead_of_the_largest(tmp_path):
     np.savez(tmp_path / "rec.npz", signal=signal, leads=["I", "V1"], fs=250, unit="mV")
     (note,) = read_recording(tmp_path / "rec.npz").notes
     assert "lead V1 has samples beyond 1 V" in note
+
+
+def with_largest(value, kind="<f8", step=1e-3):
+    """Samples of which one of the last lead is `value`."""
+    values = (digital() * step).astype(kind)
+    values[2, 7] = value
+    return values
+
+
+def scaled_dicom(sensitivity):
+    group = dicom_group(digital())
+    group.ChannelDefinitionSequence[2].ChannelSensitivity = sensitivity
+    return group
+
+
+def scaled_edf(path, end):
+    """An EDF file of which the last lead of three has `end` as its largest physical value."""
+    content = bytearray(write_edf(path, digital()).read_bytes())
+    place = 256 + 4 * (16 + 80 + 8 + 8) + 8 * 2  # of four channels, one of them annotations
+    content[place : place + 8] = end.ljust(8)
+    path.write_bytes(content)
+
+
+#: Files of samples of which some of lead V1 are finite, but beyond float32 or float64 in millivolts.
+BEYOND = {
+    "a.npy": lambda path: np.save(path, with_largest(-1e39)),
+    "c.npz": lambda path: np.savez(path, signal=with_largest(1e306, step=1e-6), unit="V", leads=LEADS, fs=250),
+    "d.npz": lambda path: np.savez(path, signal=with_largest(3e38, "<f4", 1e-6), unit="V", leads=LEADS, fs=250),
+    "e.h5": lambda path: write_hdf5(path, with_largest(1e300)),
+    "f.mat": lambda path: savemat(path, {"val": with_largest(1e300)}),
+    "g.csv": lambda path: write_csv(path, with_largest(1e300)),
+    "h.csv": lambda path: path.write_text("I,II,V1\n" + "0.1,0.2,0.3\n0.2,0.1,0.5\n" * 9 + "0,0,1e400\n"),
+    "i.edf": lambda path: scaled_edf(path, b"1e300"),
+    "j.dcm": lambda path: write_dicom(path, [scaled_dicom("1e300")]),
+    "k.hea": lambda path: write_wfdb(path.parent, digital(), "k", adc_gain=[1000, 1000, 1e-40]),
+    "l.hea": lambda path: write_wfdb(path.parent, digital(), "l", adc_gain=[1000, 1000, 1e-310]),
+    "m.xml": lambda path: path.write_text(hl7(with_largest(1e50) * 100, LEADS)),
+    "n.xml": lambda path: path.write_text(muse(digital(), LEADS, scale="1e300")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_samples_beyond_float32_are_noted_as_those_beyond_a_volt(tmp_path, name):
+    path = tmp_path / name
+    BEYOND[name](path)
+    answers = {"sampling_rate": 250, "unit": "mV", "lead_names": LEADS} if name[0] in "aefgh" else {}
+    recording = read_recording(path, ReadOptions(**answers))
+    (note,) = recording.notes
+    assert ("above 20 mV" if name == "n.xml" else "lead V1 has samples beyond 1 V") in note
+    assert np.isfinite(recording.signal).all()  # no sample is taken for a gap
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_what_a_file_marks_as_no_number_is_a_gap(tmp_path, suffix):
+    values = with_largest(np.nan)
+    values[0, :2] = np.inf, -np.inf
+    path = tmp_path / f"a{suffix}"
+    (write_csv if suffix == ".csv" else np.save)(path, values)
+    recording = read_recording(path, ReadOptions(sampling_rate=250, unit="mV", lead_names=LEADS))
+    assert np.array_equal(np.argwhere(np.isnan(recording.signal)), [[0, 0], [0, 1], [2, 7]])
+    assert recording.notes == ()

@@ -12,6 +12,8 @@ import pytest
 import wfdb
 from numpy.testing import assert_allclose, assert_array_equal
 
+from ecgtune.config.commands import PredictSettings
+from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers import registry
@@ -19,6 +21,7 @@ from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records import first_pass
 from ecgtune.io.records.reading import RecordSettings, inspect_records, read_records
 from ecgtune.io.records.selection import Selection
+from ecgtune.io.unlabelled import read_unlabelled_records
 from helpers.records import heartbeats, write_record
 from helpers.sources import import_source  # noqa: F401 (a fixture)
 
@@ -181,6 +184,9 @@ def damage(records: Path, what: str) -> None:
         signal = heartbeats(1)[0].astype(np.float64)
         signal[100:300] = np.nan
         write_record(records, "r01", signal)
+    elif what == "pipe":
+        header.unlink()
+        os.mkfifo(header)
 
 
 def test_processes_are_started_only_for_work_that_is_worth_them(folder, monkeypatch):
@@ -205,7 +211,7 @@ def test_processes_are_started_only_for_work_that_is_worth_them(folder, monkeypa
     assert shared == [1, 3]
 
 
-DAMAGES = ["truncated", "promises more", "path", "nonsense", "gone", "flat", "gap"]
+DAMAGES = ["truncated", "promises more", "path", "nonsense", "gone", "flat", "gap", "pipe"]
 
 
 @pytest.mark.parametrize("what", DAMAGES)
@@ -220,6 +226,18 @@ def test_one_bad_file_is_listed_and_stops_nobody(folder, tmp_path, what):
     assert row["recording"] == "r01"
     assert row["file"].endswith("r01.hea")
     assert len(row["reason"]) > 10
+
+
+def test_pipes_and_devices_in_a_folder_are_listed_for_predictions(folder, tmp_path):
+    _, records = folder(2)
+    os.mkfifo(records / "pipe.npy")
+    (records / "zero.npy").symlink_to("/dev/zero")
+    path = SignalPath(200.0, ("II",), window=5.0)
+    found = read_unlabelled_records([records], path, PredictSettings(), skipped=tmp_path / "skipped.csv")
+    reason = "is a pipe or a device, not a regular file"
+    assert [(each.recording, each.reason) for each in found.skipped] == [("pipe", reason), ("zero", reason)]
+    assert len((tmp_path / "skipped.csv").read_text().splitlines()) == 3
+    assert_array_equal(found.recording, ["r00", "r00", "r01", "r01"])
 
 
 def test_too_many_bad_files_end_the_run_and_are_still_listed(folder, tmp_path, cache_folder):

@@ -27,6 +27,8 @@ from ecgtune.utils.formatting import counted
 LEFT_OUT = "-"  # given as the lead name of a channel that is not read
 _DASHES = ("\N{MINUS SIGN}", "\N{EN DASH}")  # a minus from the command line (`cli.app`), and one from a web page
 MOST_CHANNELS = 16  # of a usual recording: an array with more rows, and fewer columns, is taken for a transposed one
+#: Larger samples, in millivolts, are cut to this one: float32 holds their sums and differences, and no ECG has them.
+LARGEST = 1e30
 _FACTOR = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
 
 PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id")
@@ -367,13 +369,27 @@ def time_span(path: Path, samples: int, rate: float, options: ReadOptions) -> sl
     return slice(start, stop)
 
 
-def make_recording(path: Path, rows: Sequence[NDArray] | NDArray, leads: Sequence[str], rate: float) -> Recording:
-    """Return the rows (leads, samples) in millivolts as a Recording; infinite values become NaN."""
+def in_millivolts(
+    values: NDArray[Any], factor: float = 1.0, missing: NDArray[np.bool_] | bool | None = None
+) -> NDArray[np.float32]:
+    """Return samples times `factor` as float32; those beyond `LARGEST` are cut to it, and the amplitude is noted later.
+
+    missing: which infinite `values` are missing samples and become NaN; None: all. False for values that were computed
+    from whole numbers: an infinite one is only too large.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.ascontiguousarray(rows, dtype=np.float32)
-    if not np.isfinite(values).all():
-        values = np.where(np.isfinite(values), values, np.float32(np.nan))
-    return Recording(values, tuple(leads), rate, str(path))
+        result = np.ascontiguousarray(values if factor == 1 else values * np.float64(factor), dtype=np.float32)
+    beyond = np.abs(result) > LARGEST
+    if not beyond.any():
+        return result
+    missing = np.isinf(values) if missing is None else missing
+    cut = np.where(missing, np.float32(np.nan), np.copysign(np.float32(LARGEST), result))
+    return np.where(beyond, cut, result)
+
+
+def make_recording(path: Path, rows: Sequence[NDArray] | NDArray, leads: Sequence[str], rate: float) -> Recording:
+    """Return the rows (leads, samples) in millivolts as a Recording, by `in_millivolts`."""
+    return Recording(in_millivolts(np.asarray(rows)), tuple(leads), rate, str(path))
 
 
 def missing_library(library: str, extra: str, path: Path) -> DataError:

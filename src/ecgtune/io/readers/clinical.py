@@ -27,6 +27,7 @@ from ecgtune.io.readers.base import (
     Recording,
     check_bytes,
     check_size,
+    in_millivolts,
     make_recording,
     millivolt_factor,
     missing_library,
@@ -224,7 +225,7 @@ def _recording(path: Path, record: Any, options: ReadOptions) -> Recording:
         for lead in chosen:
             values = lead.samples * lead.resolution + lead.offset if lead.is_raw else lead.samples
             unit = lead.resolution_unit if lead.is_raw else lead.units
-            rows.append(values * millivolt_factor(path, unit, options.unit))
+            rows.append(in_millivolts(values, millivolt_factor(path, unit, options.unit), missing=False))
     return make_recording(
         path, rows, list(leads), stated_rate(path, _exact_rate(record, chosen), options.sampling_rate)
     )

@@ -37,6 +37,7 @@ from ecgtune.io.readers.base import (
     WindowHeader,
     check_size,
     group_kind,
+    in_millivolts,
     make_recording,
     millivolt_factor,
     stated_rate,
@@ -51,6 +52,7 @@ from ecgtune.io.readers.csv_table import (
     Piece,
     fault_in,
     parse_columns,
+    says_infinite,
     split_cells,
     values_of,
 )
@@ -375,12 +377,14 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
     columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))
     kinds = dict.fromkeys(leads.values(), "double")
     # In a single column an empty line is a gap.
-    table = parse_columns(path, piece, CsvColumns(columns, kinds, dialect, GAPS, skip_empty=len(cells) > 1))
+    parsed = CsvColumns(columns, kinds, dialect, GAPS, skip_empty=len(cells) > 1)
+    table = parse_columns(path, piece, parsed)
     check_size(path, len(leads), table.num_rows, options)
     signal = np.empty((len(leads), table.num_rows), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for row, channel in enumerate(leads.values()):
-            signal[row] = values_of(table, channel) * factor
+    for row, channel in enumerate(leads.values()):
+        values = values_of(table, channel)
+        missing = says_infinite(path, piece, parsed, channel) if np.isinf(values).any() else None
+        signal[row] = in_millivolts(values, factor, missing)
     return make_recording(path, signal, list(leads), rate)
 
 

@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,14 @@ def values_of(table: Any, column: int) -> NDArray[np.floating]:
         return values
     valid = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
     return np.where(valid[array.offset : array.offset + len(array)], values, np.nan).astype(kind)
+
+
+def says_infinite(path: Path, piece: Piece, columns: CsvColumns, column: int) -> NDArray[np.bool_]:
+    """Which cells of a column of numbers say "inf"; other infinite ones are beyond float64, such as 1e400."""
+    import pyarrow.compute as pc
+
+    cells = parse_columns(path, piece, replace(columns, kinds={column: "string"})).column(str(column))
+    return np.array(pc.match_substring(cells, "inf", ignore_case=True).to_pylist())  # type: ignore[attr-defined]
 
 
 def fault_in(path: Path, piece: Piece, columns: CsvColumns, reason: Exception) -> DataError:

@@ -24,6 +24,7 @@ from ecgtune.io.readers.base import (
     Recording,
     check_bytes,
     check_size,
+    in_millivolts,
     make_recording,
     millivolt_factor,
     missing_library,
@@ -100,7 +101,8 @@ def read_dicom(path: Path, options: ReadOptions) -> Recording:
                     if piece.group not in groups:
                         groups[piece.group] = _samples(path, dataset, piece.group)
                     start = _first(piece, begin)
-                    row[start : start + piece.samples] = groups[piece.group][piece.channel] * factor
+                    values = groups[piece.group][piece.channel]
+                    row[start : start + piece.samples] = in_millivolts(values, factor, missing=False)
     _note_spans(of_lead, begin)
     return make_recording(path, signal, list(leads), stated_rate(path, rate, options.sampling_rate))
 

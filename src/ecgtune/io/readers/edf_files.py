@@ -20,6 +20,7 @@ from ecgtune.io.readers.base import (
     Recording,
     chosen_part,
     decoded,
+    in_millivolts,
     make_recording,
     millivolt_factor,
     note,
@@ -122,8 +123,8 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
     rows = np.full((len(channels), part.stop - part.start), np.nan, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for row, channel, factor in zip(rows, channels, factors, strict=True):
-            values = channel.physical(path, file.steps(file.data()[chosen], channel)).ravel() * factor
-            row[place[inside]] = values[inside]
+            values = channel.physical(path, file.steps(file.data()[chosen], channel)).ravel()
+            row[place[inside]] = in_millivolts(values, factor, missing=False)[inside]
     return make_recording(path, rows, list(leads), rate)
 
 

@@ -29,6 +29,7 @@ from ecgtune.io.readers.base import (
     check_size,
     chosen_part,
     group_kind,
+    in_millivolts,
     make_recording,
     millivolt_factor,
     one_line_errors,
@@ -111,10 +112,9 @@ def array_recording(
     )
     leads, part = chosen_part(path, leads, samples, rate, options)
     index = (part,) if len(shape) == 1 else (part, slice(None)) if swapped else (slice(None), part)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = load(index)
-        rows = (values.T if swapped else values.reshape(channels, -1))[list(leads.values())]
-        return make_recording(path, rows if factor == 1 else rows * np.float64(factor), list(leads), rate)
+    values = load(index)
+    rows = (values.T if swapped else values.reshape(channels, -1))[list(leads.values())]
+    return make_recording(path, in_millivolts(rows, factor), list(leads), rate)
 
 
 def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Generator[WindowBlock]]:

@@ -30,7 +30,8 @@ from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
 from ecgtune.io.readers.wfdb_header import header_path
 from ecgtune.utils.extensions import load_entry_points
-from ecgtune.utils.files import open_file, refuse_pointer
+from ecgtune.utils.files import is_special, open_file, refuse_pointer
+from ecgtune.utils.formatting import listed
 from ecgtune.utils.sources import remember_source, source_digest
 
 BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, MATLAB, NPY, NPZ, CSV)
@@ -128,8 +129,9 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
 
     A file without a known suffix is listed under its whole name when its content is known. Files with the same id that
     are several recordings are listed under their whole names, too. Links to files are followed; links to folders are
-    not, which is logged, and pipes and devices are left out. leave_out: files that are no recordings, such as the table
-    of labels. Files of samples that belong to a .hea file are not listed, nor are names that start with a dot.
+    not, which is logged. Pipes, devices and links to nothing are listed by their suffix, so that reading, which never
+    opens them, reports them. leave_out: files that are no recordings, such as the table of labels. Files of samples
+    that belong to a .hea file are not listed, nor are names that start with a dot.
     The recordings of a file of many, which may also take the place of the folder, have the id FILE/NAME. Raises
     DataError for none.
     """
@@ -170,14 +172,14 @@ def common_folder(places: Sequence[Path]) -> Path:
 def _within(folder: Path, without: Collection[str]) -> Iterator[Path]:
     """Files of a folder and its subfolders that may be recordings. Raises DataError for none."""
     by_suffix, empty = {reader: reader.suffixes for reader in readers()}, True
-    linked: list[Path] = []
+    linked: list[str] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        linked += [path for name in folders if (path := Path(place, name)).is_symlink()]
+        linked += [path_in(folder, path) for name in folders if (path := Path(place, name)).is_symlink()]
         for name in sorted(names):
             path = Path(place, name)
-            if name.startswith(".") or os.path.realpath(path) in without or (path.exists() and not path.is_file()):
-                continue  # a link to nothing is listed, so that reading reports it
+            if name.startswith(".") or os.path.realpath(path) in without:
+                continue
             if _longest_suffix(path, by_suffix)[0] or _known_by_content(path):
                 empty = False
                 yield path
@@ -186,7 +188,7 @@ def _within(folder: Path, without: Collection[str]) -> Iterator[Path]:
             "%s: %s not followed (%s); link the files, or give the folder that holds them",
             folder,
             "a link to a folder is" if len(linked) == 1 else f"{len(linked)} links to folders are",
-            linked[0].relative_to(folder),
+            listed(linked),
         )
     if empty:
         suffixes = ", ".join(suffix for each in by_suffix.values() for suffix in each)
@@ -262,6 +264,8 @@ def recording_reader(path: Path) -> FileReader:
 
     A file of samples that a header beside it names is that WFDB record.
     """
+    if is_special(path):
+        raise DataError(f"{path}: is a pipe or a device, not a regular file")
     if path.parent.is_file() and not path.exists():
         return recording_reader(path.parent)  # of a file of many
     header = header_path(path)
@@ -319,7 +323,7 @@ def _reader(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> FileR
 
 
 def _by_suffix(path: Path) -> FileReader | None:
-    return _longest_suffix(path, {reader: reader.suffixes for reader in readers()})[1]
+    return None if is_special(path) else _longest_suffix(path, {reader: reader.suffixes for reader in readers()})[1]
 
 
 def _longest_suffix(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> tuple[str, FileReader | None]:

@@ -19,6 +19,7 @@ from ecgtune.io.readers.base import (
     ReadOptions,
     Recording,
     chosen_part,
+    in_millivolts,
     make_recording,
     millivolt_factor,
     note,
@@ -105,7 +106,7 @@ def _read_segment(
         _compare_checksums(header.path, found, channels, digital)
     with np.errstate(over="ignore"):
         for lead, values, factor in zip(found, _physical(channels, digital), factors, strict=True):
-            signal[leads.index(lead)] = values if factor == 1 else values * factor
+            signal[leads.index(lead)] = in_millivolts(values, factor, missing=False)
 
 
 def _samples(header: WfdbHeader, wanted: list[int], frames: slice) -> list[NDArray[np.int32]]:

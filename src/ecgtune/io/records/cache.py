@@ -30,7 +30,7 @@ from ecgtune.text import utf8
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
 from ecgtune.utils.files import file_sha256, open_file, write_text
 
-FORMAT = 6  # raise it with every change of the stored content or of the signal path
+FORMAT = 7  # raise it with every change of the stored content or of the signal path
 _VERSIONS = "versions.json"
 _HASHERS = 4  # threads; hashing releases the interpreter's lock, reading waits for the disk
 
