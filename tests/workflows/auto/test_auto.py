@@ -185,11 +185,17 @@ def test_a_plan_does_not_change_after_its_trainings_began(tmp_path):
 def test_an_edited_budget_is_refused_once_the_model_is_chosen(tmp_path):
     data, decided = ecgtune.simulate(96, seed=1, seconds=3), AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
     ecgtune.auto(data, decided, out=tmp_path)
+    begin(tmp_path, read_plan(tmp_path))
     write_json(tmp_path / "choice.json", choice())
     ecgtune.auto(data, decided, out=tmp_path)
+    with pytest.raises(RunError, match="changed after its trainings began; choose another --out"):
+        ecgtune.auto(data, replace(decided, epochs=3), out=tmp_path)
     file = tmp_path / "plan.toml"
     file.write_text(file.read_text().replace("seconds = 1800.0", "seconds = 3600.0"))
     with pytest.raises(RunError, match="was chosen with a budget of"):
+        ecgtune.auto(data, decided, out=tmp_path)
+    shutil.rmtree(tmp_path / "do")
+    with pytest.raises(RunError, match=r"its trainings in .*do are gone; choose another --out"):
         ecgtune.auto(data, decided, out=tmp_path)
 
 

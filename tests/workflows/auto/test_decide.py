@@ -63,6 +63,36 @@ def test_a_decision_follows_from_the_fingerprint(found, key, value, tmp_path):
     assert all(reasons.values())
 
 
+@pytest.mark.parametrize(
+    ("found", "key", "said"),
+    [
+        (
+            RECORDS | {"seconds": {"min": 9.0, "p5": 9.5, "median": 30.0, "max": 60.0}},
+            "data.window",
+            "; all of them fill",
+        ),
+        (
+            RECORDS | {"seconds": {"min": 4.0, "p5": 9.5, "median": 30.0, "max": 60.0}},
+            "data.window",
+            "; 95 % of them fill",
+        ),
+        (WINDOWS, "training.pos_weight", "weigh as much as others in the loss"),
+        (WINDOWS | with_labels(4500, 500, task="binary"), "training.pos_weight", "; the threshold is fitted instead"),
+        (
+            WINDOWS | with_labels(4994, 6, task="binary"),
+            "split.train_fraction",
+            "'L1' has 6 windows, so a split may have none",
+        ),
+        (RECORDS | with_labels(4999, 1, task="binary"), "split.train_fraction", "'L1' has 1 recording, so"),
+    ],
+)
+def test_reasons_are_those_of_the_data(found, key, said, tmp_path):
+    decided(tmp_path, found, encoders=("ecg-fm-tiny",))
+    reasons = stored_reasons(tmp_path)
+    assert said in reasons[key]
+    assert ("fitted" in reasons["training.pos_weight"]) == ("largest F1" in reasons["training.threshold"])
+
+
 def test_one_encoder_makes_its_own_rate_that_of_the_recordings(tmp_path):
     assert decided(tmp_path, RECORDS, encoders=("ecg-fm-tiny",)).data.sampling_rate == 100
 

@@ -16,6 +16,7 @@ from ecgtune.models.names import check_model_name
 from ecgtune.models.registry import list_models, models_at_hand
 from ecgtune.recipes.comparison import check_short_names
 from ecgtune.recipes.recipe import load_recipes
+from ecgtune.text import shown
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
@@ -37,6 +38,7 @@ SMALL = 400
 FOLDS = 5
 LONGEST_WINDOW = 10.0  # seconds; longer recordings are cut into windows
 WHOLE = 20.0  # seconds up to which recordings of one length are one window each
+FEW = 20  # windows of a class, of which one of the smaller splits may have none
 RARE = 0.25  # fraction of the rarer class of two, or of a label, below which the threshold is fitted
 UNBALANCED = 5.0  # ratio of the most frequent to the rarest of several classes, from which the loss is weighed
 LARGE = 20_000_000  # weights of an encoder from which memory is limited
@@ -191,7 +193,8 @@ def _leads(
     several = len(sets) > 1
     if given is None and problem:
         lead = next((name for name in ("II", "I") if name in common), common[0])
-        reason = f"{encoders[0]} reads one lead, of {len(common)} that all have; lead_mode 'adapter' mixes several"
+        reason = f"{encoders[0]} reads one lead, of {len(common)} that all have; without this line, lead_mode "
+        reason += "'adapter' mixes them all"
         made.take("data.leads", (lead,), reason)
         leads = (lead,)
     elif several:
@@ -214,10 +217,11 @@ def _window(made: _Decisions, found: Mapping[str, Any], given: float | None) -> 
         made.take("data.window", None, f"all recordings last {length['max']:g} s, and each is one window")
     else:
         window = float(min(LONGEST_WINDOW, max(2.0, math.floor(length["p5"]))))
+        filled = "all" if window <= length["min"] else "95 %" if window <= length["p5"] else "fewer than 95 %"
         made.take(
             "data.window",
             window,
-            f"recordings last {length['min']:g} to {length['max']:g} s; 95 % of them fill a window of {window:g} s",
+            f"recordings last {length['min']:g} to {length['max']:g} s; {filled} of them fill a window of {window:g} s",
         )
     made.take("data.step", None, "windows follow each other without overlap")
 
@@ -261,6 +265,11 @@ def _split(made: _Decisions, found: Mapping[str, Any]) -> None:
     else:
         text = "patients and recordings are never divided"
         text += f", nor {formatting.counted(pairs, 'pair')} with the same signal" if pairs else ""
+    counts = {name: entry["positives"] for name, entry in found["labels"].items()}
+    rarest = min(counts, key=counts.__getitem__)
+    if counts[rarest] < FEW:
+        of = formatting.counted(counts[rarest], "recording" if found["recordings"] else "window")
+        text += f"; {shown(rarest)} has {of}, so a split may have none of it"
     made.take("split.train_fraction", 0.70, f"of the {unit}s, where splits are drawn; {text}")
     use = "for the choice" if made.values["split.folds"] == 1 else "part of the development, as all is in folds"
     made.take("split.val_fraction", 0.15, f"likewise, {use}; the rest is for the test")
@@ -276,7 +285,6 @@ def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
         made.take("training.class_weights", "balanced", reason)
     else:
         made.take("training.class_weights", "none", f"cross-entropy of a {found['task']} task, as it is")
-    made.take("training.pos_weight", None, "the loss of a label is not weighed; the threshold is fitted instead")
     rare = min(min(value, 1 - value) for value in prevalences)
     if found["task"] == "multiclass":
         made.take("training.threshold", "fixed", "the class with the largest probability")
@@ -284,7 +292,9 @@ def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
         reason = f"{100 * rare:.0f} % in the rarest class or label: 0.5 would miss most; the largest F1 on validation"
         made.take("training.threshold", "f1", reason)
     else:
-        made.take("training.threshold", "fixed", "0.5 of calibrated probabilities")
+        made.take("training.threshold", "fixed", "a probability of 0.5")
+    fitted = "" if made.values["training.threshold"] == "fixed" else "; the threshold is fitted instead"
+    made.take("training.pos_weight", None, f"positive labels weigh as much as others in the loss{fitted}")
 
 
 def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings, seconds: float) -> None:

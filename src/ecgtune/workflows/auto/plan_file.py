@@ -99,16 +99,23 @@ def begin(out: Path, plan: AutoPlan) -> None:
 
 
 def check_begun(out: Path, plan: AutoPlan) -> None:
-    """Raise RunError where trainings began with another plan, or a model was chosen with another budget."""
+    """Raise RunError where trainings began with another plan, or a model was chosen with another budget or is gone."""
+    chosen = (out / CHOICE).is_file()
     if (out / FOLDER / BEGUN).is_file():
         stored, now = read_json(out / FOLDER / BEGUN, dict[str, dict[str, Any]], ELSEWHERE), _without_budget(plan)
         different = [name for name in now if stored.get(name) != now[name]]
         if different:
+            remedy = "" if chosen else f"remove {out / FOLDER} to train again, or "
             raise RunError(
-                f"[{different[0]}] of {out / PLAN}, or a flag, changed after its trainings began; remove "
-                f"{out / FOLDER} to train again, or choose another --out"
+                f"[{different[0]}] of {out / PLAN}, or a flag, changed after its trainings began; {remedy}choose another"
+                " --out"
             )
-    if (out / CHOICE).is_file() and (before := read_choice(out)["budget"]) != plan.budget.seconds:
+    elif chosen:
+        raise RunError(
+            f"the model in {out} was chosen, and its test split used, but its trainings in {out / FOLDER} are gone; "
+            "choose another --out"
+        )
+    if chosen and (before := read_choice(out)["budget"]) != plan.budget.seconds:
         raise RunError(
             f"the model in {out} was chosen with a budget of {formatting.duration(before)}, and its test split was "
             "used; choose another --out"
