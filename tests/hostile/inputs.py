@@ -162,6 +162,12 @@ PRETRAININGS: dict[str, Write] = {
         "objective unknown": '[objective]\nname = "os.system"\n',
         "a key of escapes": _OBJECTIVE + '"\\u001b[31m" = 1\n',
         "a window of 10^300 s": f"{_OBJECTIVE}[crops]\nwindow_seconds = 1e300\n",
+        **{f"{kind} of 30,000 parts": text.format(".".join([part] * 30_000)) for kind, part, text in (
+            ("a key", "a", "{} = 1\n"), ("a key of texts", '"a.b"', "{} = 1\n"), ("a table", "a", "[{}]\n"),
+            ("a list of tables", "a", "[[{}]]\n"), ("an inline key", "a", "a = {{{} = 1}}\n"))},
+        **{f"{count} keys of 63 parts": "".join(f"a{n}{'.b' * 62} = 1\n" for n in range(count)) + "[a]\n"
+           for count in (1_900, 40_000)},
+        "a table of 100,000 letters, twice": f"[{'a' * 100_000}]\n" * 2,
     }.items()
 }  # fmt: skip
 MAPS: dict[str, Write] = {
@@ -260,6 +266,8 @@ PLANS = {
     "unknown key": "[split]\neval = 1",
     "long number": "[split]\nfolds = " + "9" * 100_000,
     "deep": "a = " + DEEP,
+    "a key of 30,000 parts": ".".join(["a"] * 30_000) + " = 1",
+    "lines of long keys": "".join(f"a{n}{'.b' * 2000} = 1\n" for n in range(60)),
     "binary": bytes(range(256)),
 }  # fmt: skip
 

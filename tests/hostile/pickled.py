@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -96,10 +97,10 @@ def archive(path: Path, pickled: bytes, storages: dict[str, bytes] | None = None
     return path
 
 
-def legacy(path: Path, pickled: bytes) -> Path:
-    """A file as torch wrote it before 1.6."""
+def legacy(path: Path, pickled: bytes, names: bytes = pickle.dumps([], 2)) -> Path:
+    """A file as torch wrote it before 1.6; names: a pickle of those of its storages."""
     head = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
-    path.write_bytes(b"".join(head) + pickled + pickle.dumps([], 2))
+    path.write_bytes(b"".join(head) + pickled + names)
     return path
 
 
@@ -112,7 +113,21 @@ def tensor(
     key: str = "0",
     build: str = "_rebuild_tensor_v2",
 ) -> bytes:
-    """Instructions of {"model": {"proj.weight": a tensor}} as torch writes them."""
+    """A pickle of {"model": {"proj.weight": a tensor}} as torch writes it."""
+    built = view(kind, elements, offset, shape, strides, key, build)
+    return PROTO + b"}" + text("model") + b"}" + text("proj.weight") + built + b"ss."
+
+
+def view(
+    kind: str = "FloatStorage",
+    elements: int = 1,
+    offset: int = 0,
+    shape: tuple = (1,),
+    strides: tuple = (1,),
+    key: str = "0",
+    build: str = "_rebuild_tensor_v2",
+) -> bytes:
+    """Instructions of a tensor."""
 
     def numbers(values: tuple) -> bytes:
         return b"(" + b"".join(pickle.dumps(value, 2)[2:-1] for value in values) + b"t"
@@ -120,8 +135,7 @@ def tensor(
     stored = b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + text(key) + text("cpu")
     stored += pickle.dumps(elements, 2)[2:-1] + b"tQ"
     built = f"ctorch._utils\n{build}\n".encode() + b"(" + stored + pickle.dumps(offset, 2)[2:-1]
-    built += numbers(shape) + numbers(strides) + b"\x89}tR"
-    return PROTO + b"}" + text("model") + b"}" + text("proj.weight") + built + b"ss."
+    return built + numbers(shape) + numbers(strides) + b"\x89}tR"
 
 
 def expanded(shape: tuple[int, ...]) -> Callable[[dict[str, Any]], object]:
@@ -202,6 +216,59 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "heads 10^30": lambda content: content["cfg"]["model"].update(encoder_attention_heads=10**30),
     "heads 7": lambda content: content["cfg"]["model"].update(encoder_attention_heads=7),
 }
+
+MEMO = b"h\x01"  # the value that `repeated` remembers
+STORED = text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu")
+COLLIDING = sys.hash_info.modulus  # multiples of it have the same hash
+
+
+def repeated(value: bytes, use: bytes, times: int, more: bytes = b"") -> bytes:
+    """A pickle of {"model": a list}: `value` is remembered, and used many times. more: remembers further values."""
+    return PROTO + value + b"q\x010" + more + b"}" + text("model") + b"](" + use * times + b"es."
+
+
+def call(name: str, argument: bytes = MEMO) -> bytes:
+    """Instructions that call `module name` with one argument."""
+    return f"c{name.replace(' ', chr(10))}\n".encode() + argument + b"\x85R"
+
+
+def number(value: int) -> bytes:
+    return pickle.dumps(value, 2)[2:-1]
+
+
+NONES = b"](" + b"N" * 200_000 + b"e"
+PAIRS = b"](" + b"".join(text(f"{index:06}") + b"N\x86" for index in range(100_000)) + b"e"
+LONG = text("x" * (4 << 20))
+#: What one instruction copies, hashes or compares again and again.
+REPEATED: dict[str, bytes] = {
+    "sizes of a text": repeated(text("x" * 1_000_000), call("torch Size"), 1000),
+    "sizes of a list": repeated(NONES, call("torch Size"), 3000),
+    "dictionaries of a list": repeated(PAIRS, call("collections OrderedDict"), 2000),
+    "names of a long text": repeated(LONG, text("collections") + MEMO + b"\x93", 2000),
+    "storages of a long type": repeated(
+        b"ctorch\n" + b"x" * (1 << 20) + b"Storage\n",
+        b"",
+        0,
+        b"".join(b"(" + text("storage") + MEMO + text(str(index)) + b"NK\x01tQ0" for index in range(8000)),
+    ),
+    "storages of a long description": repeated(b"(" + STORED + b"K\0" * 200_000 + b"t", MEMO + b"Q", 20_000),
+    "calls with 200,000 arguments": repeated(
+        b"(" + b"N" * 6 + b"\x88" + b"N" * 200_000 + b"t", b"ctorch._utils\n_rebuild_tensor_v2\n" + MEMO + b"R", 15_000
+    ),
+    "150,000 views by one call": repeated(
+        b"((" + STORED + b"K\x01tQK\0K\1\x85K\1\x85\x89}t",
+        b"h\x02" + MEMO + b"R",
+        150_000,
+        b"ctorch._utils\n_rebuild_tensor_v2\nq\x020",
+    ),
+    "numbers as keys that collide": PROTO + b"}(" + b"".join(
+        number(COLLIDING * (index + 1)) + b"N" for index in range(100_000)
+    ) + b"u.",
+    "numbers of values that collide": PROTO + b"N" + b"".join(
+        b"p%d\n" % (COLLIDING * (index + 1)) for index in range(100_000)
+    ) + b".",
+    "long keys that are equal": PROTO + LONG + b"q\x010" + LONG + b"q\x020}(h\1N" + b"h\2N" * 100_000 + b"u.",
+}  # fmt: skip
 
 DOUBLING = b"".join(b"\x86q" + bytes([number]) + b"h" + bytes([number]) for number in range(60))
 _OVERLAPS = "overlapping members"
@@ -284,6 +351,20 @@ def _many_members(path: Path) -> Path:
     return path
 
 
+def _types(path: Path) -> Path:
+    """A storage at an odd place, which is copied, under one name with nine types."""
+    sizes = {"Float": 4, "Double": 8, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2}
+    sizes |= {"ComplexFloat": 8, "ComplexDouble": 16}
+    views = (text(kind) + view(f"{kind}Storage", (64 << 20) // size) for kind, size in sizes.items())
+    pickled = PROTO + b"}" + text("model") + b"}" + b"".join(each + b"s" for each in views) + b"s."
+    for pad in (b"", b"x"):
+        archive(path, pickled, {"0": bytes(64 << 20)}, others={"pad": pad})
+        with zipfile.ZipFile(path) as file:
+            if (file.getinfo("archive/data/0").header_offset + len("archive/data/0")) % 2:
+                break
+    return path
+
+
 VALID = {"0": bytes(4)}
 ARCHIVES: dict[str, Callable[[Path], object]] = {
     "deflated zeros behind the pickle": lambda path: archive(
@@ -314,6 +395,11 @@ ARCHIVES: dict[str, Callable[[Path], object]] = {
     "a number alone": lambda path: torch.save(3, path),
     "a tensor alone": lambda path: torch.save(torch.zeros(3), path),
     "a pointer of Git LFS": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+    "names of storages that double, old file": lambda path: legacy(
+        path, tensor(), PROTO + b"]" + text("a") + b"q\xffh\xff" + DOUBLING + b"\x86a."
+    ),
+    "names of storages in a text, old file": lambda path: legacy(path, tensor(), PROTO + text("0" * (4 << 20)) + b"."),
+    "64 MB that 9 types read": _types,
     "gzip": lambda path: path.write_bytes(zlib.compress(bytes(1 << 20))),
     "tar": lambda path: path.write_bytes(b"./sys_info".ljust(512, b"\0") + bytes(1024)),
 }
@@ -328,9 +414,9 @@ def checkpoints() -> dict[str, Callable[[Path], object]]:
     for how in ("STACK_GLOBAL", "NEWOBJ", "INST", "OBJ", "BUILD"):
         made[f"runs os system by {how}"] = lambda path, how=how: archive(path, asks("os system", how))
         made[f"runs builtins exec by {how}"] = lambda path, how=how: legacy(path, asks("builtins exec", how))
-    for name, pickled in PICKLES.items():
+    for name, pickled in (*PICKLES.items(), *REPEATED.items()):
         made[name] = lambda path, pickled=pickled: archive(path, pickled, VALID)
-    for name, pickled in list(PICKLES.items())[:20]:
+    for name, pickled in (*list(PICKLES.items())[:20], *REPEATED.items()):
         made[f"{name}, old file"] = lambda path, pickled=pickled: legacy(path, pickled)
     made |= ARCHIVES
     for kind in ("pretrained", "finetuned"):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ecgtune.utils.files import (
     check_space,
     is_partial,
     json_value,
+    parsed_toml,
     remove_temporary,
     replace_folder,
     system_error,
@@ -237,3 +239,46 @@ def test_a_full_disk_is_told_with_both_sizes(tmp_path, monkeypatch):
     with pytest.raises(RunError, match=r"its disk has 5\.0 MB free, but about 800 MB are needed; free some space"):
         check_space(tmp_path / "runs" / "new", 8 * 10**8)
     assert asked == [tmp_path, tmp_path]
+
+
+DOTS = ".".join("ab" * 50)
+QUOTES = "'''", '"""'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = \"{DOTS}\"\n\"{DOTS}\" = 1\n['x.{DOTS}'.c]\nb = 2 # {DOTS}",
+        *(f"a = {q}{DOTS}\n{q[0]}{DOTS} [x] {q[:2]} {DOTS}{end}\nb = [{q}{q}, {q}c{end}, {q}{DOTS}{q}]"
+          for q in QUOTES for end in (q, q + q[0], q + q[:2])),
+        f'a = "\\\\"\nb = """\\"""" # {DOTS}\nc = "\\"{DOTS}\\\\" # "\n' + f"d = '\\' # '{DOTS}",
+        f"a = [{', '.join(['1.5'] * 1000)}]\r\nb = {{c.d = 1.5, e.f = {{g.h = 1979-05-27T07:32:00.5Z}}}}\r\n",
+        f"{'.'.join('a' * 63)} = 1\n[{'.'.join('b' * 62)}]\nc = 0\n",
+        f"a = {'[' * 60}{']' * 60}\nb = {'{a = ' * 60}1{'}' * 60}",
+    ],
+)  # fmt: skip
+def test_toml_within_the_limits_is_that_of_the_standard_library(text):
+    assert parsed_toml(text) == tomllib.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (".".join("a" * 65) + " = 1", "nested too deep"),
+        (" . ".join(['"a.b"'] * 65) + " = 1", "nested too deep"),
+        (f"a = '''\n{DOTS}''''' # ''' \n{DOTS} = 1", "nested too deep"),
+        ("[" + ".".join("a" * 40) + "]\n" + ".".join("b" * 40) + " = 1", "nested too deep"),
+        ("a = " + "[" * 70 + "]" * 70, "nested too deep"),
+        ("a = 1\n" * 100_000, "over 262144 characters"),
+        (f"[{'a' * 5000}]\n" * 2, r"Cannot declare .{100,145}…$"),
+    ],
+)
+def test_toml_beyond_the_limits_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parsed_toml(text)
+
+
+def test_toml_that_is_too_large_for_the_memory(monkeypatch):
+    monkeypatch.setattr(tomllib, "loads", lambda text: bytearray(1 << 62))
+    with pytest.raises(ValueError, match="too large for the memory"):
+        parsed_toml("a = 1")

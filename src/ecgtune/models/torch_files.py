@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from ecgtune.errors import CheckpointError
-from ecgtune.models.pickles import MOST_BYTES, Inert, Interpreter, Named, PickleError
+from ecgtune.models.pickles import LONGEST_NAME, MOST_BYTES, Inert, Interpreter, Named, PickleError
 from ecgtune.text import reason_of, shown
 from ecgtune.utils.archives import open_zip
 from ecgtune.utils.files import open_file, refuse_pointer
@@ -47,7 +47,8 @@ _INERT_LIBRARIES = frozenset(
     | {"hubert_ecg", "transformers"}
 )
 _INERT_NAMES = re.compile(
-    r"builtins\.(bytearray|complex|set|frozenset|list|dict|tuple|str|int|float|bool)|_codecs\.encode"
+    r"builtins\.(bytearray|bytes|complex|set|frozenset|list|dict|tuple|str|int|float|bool|object)"
+    r"|_codecs\.encode|copy_?reg\._reconstructor"
     r"|torch\.(cuda\.|sparse\.|cuda\.sparse\.)?\w+(Storage|Tensor)|torch\.storage\.\w+Storage|torch\.(Tensor|Size|device)"
     r"|torch\.nn\.parameter\.\w+|torch\.serialization\._get_layout|torch\._utils\._rebuild_\w+"
     r"|torch\._tensor\._rebuild_from_type_v2"
@@ -124,10 +125,13 @@ class _Pickle(Interpreter):
 
     def call(self, name: str, arguments: tuple) -> Any:
         if name in _CONTAINERS:
-            pairs = arguments[0] if arguments and isinstance(arguments[0], list) else []
-            return {key: value for key, value in pairs if isinstance(key, str)}
-        if name == "torch.Size":
-            return tuple(arguments[0])
+            made: dict[Any, Any] = {}
+            if arguments and isinstance(arguments[0], list):
+                self.count(len(arguments[0]))
+                self.fill(made, arguments[0])
+            return made
+        if name == "torch.Size":  # of a tuple, as torch writes it
+            return arguments[0] if isinstance(arguments[0], tuple) else Inert()
         if name == "torch._tensor._rebuild_from_type_v2" and arguments[0] != name:  # a tensor with attributes
             return self._made_by(arguments[0], arguments[2])
         if not name.startswith(_REBUILD):
@@ -136,19 +140,23 @@ class _Pickle(Interpreter):
         if kind.startswith("parameter"):
             return arguments[0]
         if kind in ("tensor", "tensor_v2"):
-            return UnreadTensor("lazily changed") if arguments[6:] and arguments[6] else self._tensor(*arguments[:4])
+            lazy = len(arguments) > 6 and bool(arguments[6])
+            return UnreadTensor("lazily changed") if lazy else self._tensor(*arguments[:4])
         if kind == "tensor_v3":
             return UnreadTensor(f"of {arguments[6][:40]}" if isinstance(arguments[6], Named) else "of no known type")
         return UnreadTensor(_KINDS.get(kind, "of a kind that is not read"))
 
     def stored(self, identifier: Any) -> _Storage:
+        if not isinstance(identifier, tuple) or len(identifier) not in (5, 6):
+            raise PickleError("a storage without type or name")
         word, kind, key, _, elements, *part = identifier
         if word != "storage" or not isinstance(kind, Named) or not isinstance(key, str) or any(part):
             raise PickleError("a storage without type, or name, or a part of one")
-        if type(elements) is not int or elements < 0:
-            raise PickleError("a storage without size")
+        if type(elements) is not int or elements < 0 or len(key) > LONGEST_NAME:
+            raise PickleError("a storage without size, or with a long name")
         storage = _Storage(key, kind.rpartition(".")[2].removesuffix("Storage"), elements)
-        self.storages[key] = storage
+        if self.storages.setdefault(key, storage) != storage and elements:
+            raise PickleError("a storage of two types or sizes")
         return storage
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> torch.Tensor | UnreadTensor:
@@ -157,6 +165,7 @@ class _Pickle(Interpreter):
             raise PickleError("a tensor without storage")
         if storage.kind not in _DTYPES:
             return UnreadTensor(f"of {storage.kind[:40]}")
+        self.count(len(shape) + len(strides))
         sizes = (offset, *shape, *strides)
         if len(shape) != len(strides) or len(shape) > _MOST_AXES or any(type(n) is not int or n < 0 for n in sizes):
             raise PickleError("a tensor of impossible shape")
@@ -232,7 +241,9 @@ class _Legacy:
 
     def read(self, check_sums: bool) -> Any:
         """Return the content; there are no checksums. It is read twice, as the storages lie behind their names."""
-        _, keys, pickle = self._run(lambda storage: None)
+        keys, pickle = self._run(lambda storage: None)[1:]
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise PickleError("it does not list its storages")
         places: dict[str, tuple[int, int]] = {}
         start = pickle.position
         for key in keys:
