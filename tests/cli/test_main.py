@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.cli import main as program
+from ecgtune.cli.app import options_by_command
 from ecgtune.io.writing import write_csv
 from ecgtune.recipes.pretraining import pretraining_text
 from ecgtune.recipes.recipe import load_recipes
@@ -280,15 +282,31 @@ def test_pretrain_then_train_on_its_encoder(windows, capsys, tmp_path):
     assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
 
 
-def test_a_user_who_stops_is_told_how_to_go_on(capsys, monkeypatch):
-    def stop(pattern):
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ("auto windows.csv", "stopped; rerun the command to resume"),
+        ("data get mitdb", "stopped; rerun the command to resume"),
+        ("fine-tune windows.csv", "stopped; rerun it with --resume"),
+        ("data check windows.csv", "stopped"),
+        ("models", "stopped"),
+        ("", "stopped"),
+    ],
+)
+def test_a_user_who_stops_is_told_how_to_go_on(tokens, said, capsys, monkeypatch):
+    def stop(tokens):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ecgtune.models.registry.list_models", stop)
+    monkeypatch.setattr(program, "_run", stop)
     with pytest.raises(SystemExit) as ended:
-        run("models")
+        run(*tokens.split())
     assert ended.value.code == 130
-    assert "--resume" in capsys.readouterr().err
+    assert capsys.readouterr().err.strip() == said
+
+
+def test_a_command_that_takes_resume_says_so_when_it_is_stopped():
+    taking = {name for name, options in options_by_command().items() if "resume" in options}
+    assert taking == {name for name, how in program.RESUMED.items() if "--resume" in how}
 
 
 LOGGED = """

@@ -13,26 +13,30 @@ from ecgtune.errors import EcgtuneError
 
 #: Libraries that commands of training need, and an installation of `ecgtune-runtime` has not.
 TRAINING = frozenset({"accelerate", "huggingface_hub", "jinja2", "matplotlib", "peft", "pooch", "safetensors", "torch"})
+#: Command, or group and command, that goes on with what it has done -> how.
+RESUMED = {
+    **dict.fromkeys(("auto", "compare", "sweep", "demo", "data get"), "rerun the command to resume"),
+    **dict.fromkeys(("fine-tune", "pretrain"), "rerun it with --resume"),
+}
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line. An error that the user can repair is one line on stderr and exit status 2."""
     prepare_streams()
+    tokens = list(sys.argv[1:] if tokens is None else tokens)
     try:
-        _run(list(sys.argv[1:] if tokens is None else tokens))
+        _run(tokens)
     except EcgtuneError as error:
         complain(f"error: {error}")
         _leave(2)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING:
             raise
-        command = tokens[0] if tokens else sys.argv[1]
-        complain(f"error: {command} needs {error.name}, which is not installed; pip install ecgtune")
+        complain(f"error: {tokens[0]} needs {error.name}, which is not installed; pip install ecgtune")
         _leave(2)
     except KeyboardInterrupt:
-        complain(
-            "stopped; rerun auto, compare, sweep or data get to resume, rerun fine-tune and pretrain with --resume"
-        )
+        how = RESUMED.get(tokens[0]) or RESUMED.get(" ".join(tokens[:2])) if tokens else None
+        complain(f"stopped; {how}" if how else "stopped")
         _leave(130)
     except BrokenPipeError:
         _leave(0)  # the reader of our output is gone (`ecgtune methods | head -1`)

@@ -183,9 +183,9 @@ def _seen(run: Predictor, data: list[Path], names: np.ndarray) -> list[str]:
         return []
     some = f"{', '.join(known[:3])}{', ...' if len(known) > 3 else ''}"
     return [
-        f"{len(known)} of {counted(len(names), 'recording')} trained the run or chose its epoch ({some}); their "
-        "predictions do "
-        "not show how well it predicts new ones"
+        f"{len(known)} of {counted(len(names), 'recording')} may have trained the run or chosen its epoch: their names "
+        f"are those of its training ({some}). Where they are the same, their predictions do not show how well it "
+        "predicts new ones"
     ]
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ecgtune.config.commands import ExportSettings
-from ecgtune.errors import EcgtuneError, RunError
+from ecgtune.config.commands import ExportSettings, PredictSettings
+from ecgtune.config.reading import flag_of
+from ecgtune.data.signal.path import SignalPath
+from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.evaluation.notes import size_notes
+from ecgtune.io.records.reading import RecordSettings
 from ecgtune.reporting.auto import write_auto, write_auto_report
 from ecgtune.reporting.folders import readable
 from ecgtune.reporting.wording import decision_sentence
+from ecgtune.runtime.model import Model
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json
@@ -30,7 +38,8 @@ from ecgtune.workflows.auto.material import read_split_facts
 from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_choice, stored_reasons
 from ecgtune.workflows.auto.schemas import Curve, TestedMetrics
 from ecgtune.workflows.auto.trainings import VERIFIED
-from ecgtune.workflows.auto.trial import material_of
+from ecgtune.workflows.auto.trial import PROBE, material_of
+from ecgtune.workflows.auto.validation import FEWEST_GROUPS
 from ecgtune.workflows.cases import add_cases
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
@@ -47,15 +56,15 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     runs = [out / name for name in read_tested(out)["runs"]]
     progress.describe("hand over: export")
     problems = {}
-    for file, write in ((out / EXPORTED, partial(_export, runs)), (out / PAGE, partial(page, out / EXPORTED))):
+    for file, write in ((out / EXPORTED, partial(_export, runs)), (out / PAGE, partial(_page, out / EXPORTED))):
         if EXPORTED in problems:
             problems[file.name] = f"it is made of {EXPORTED}"
             continue
         try:
             if not file.is_file():
                 write(file)
-        except EcgtuneError as error:  # such as an extra that is not installed
-            problems[file.name] = f"{error}; then rerun the command"
+        except EcgtuneError as error:
+            problems[file.name] = _problem(error)
         budget.tick(now=True)
     if not (out / CURVE).is_file():
         progress.describe("hand over: learning curve")
@@ -71,6 +80,21 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
 
 def _export(runs: list[Path], file: Path) -> None:
     export(runs, file, ExportSettings(verify_windows=VERIFIED))
+
+
+def _page(model: Path, file: Path) -> None:
+    if Model(model).metadata["input"].get("prepared_by_runtime"):
+        raise SettingError(
+            "the encoder's preset prepares the windows, which a page cannot compute; use ecgtune predict (next.md), "
+            "or run auto with --encoders ecg-fm-tiny and another --out"
+        )
+    page(model, file)
+
+
+def _problem(error: EcgtuneError) -> str:
+    """The error; with the advice to rerun, unless the model itself is refused."""
+    refused = isinstance(error, SettingError) and not export_note()  # no extra is missing
+    return str(error) if refused else f"{error}; then rerun the command"
 
 
 def export_note() -> str:
@@ -111,10 +135,12 @@ def _facts(
         "split": read_split_facts(out),
         "choice": choice,
         "averaged": _averaged(choice),
-        "candidates": _shown_candidates(choice["candidates"]),
+        "verdict": _verdict(choice),
+        "candidates": _shown_candidates(choice["candidates"], results["trials"]),
         "encoder": results["encoder"],
         "trained": _trained(results, plan),
-        "rungs": results["rungs"],
+        "rungs": _shown_rungs(results),
+        "folds": _folds(results),
         "missing": results["missing"],
         "test": test,
         "few": _few(choice, metrics),
@@ -125,7 +151,7 @@ def _facts(
         "trainable": list(dict.fromkeys(own["parameters"]["trainable"] for own in every)),
         "calibration": "; ".join(dict.fromkeys(own["calibration"]["sentence"] for own in every)),
         "threshold": decision_sentence(metrics | {"threshold": test["threshold"]}),
-        "size": (out / EXPORTED).stat().st_size if (out / EXPORTED).is_file() else None,
+        "sizes": {name: (out / name).stat().st_size for name in (EXPORTED, PAGE) if (out / name).is_file()},
         "problems": problems,
         "curve": curve,
         "helps": _helps(found, curve, results, plan),
@@ -136,15 +162,57 @@ def _facts(
     }
 
 
-def _shown_candidates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The candidates with their names as they are shown; with several encoders they name theirs."""
+def _shown_candidates(rows: list[dict[str, Any]], trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The candidates with their names and epochs as they are shown; several encoders, or seeds, are named."""
     encoders = {row["encoder"] for row in rows if row["method"] != SCRATCH}
+    first = {trial["name"]: trial for trial in reversed(trials) if "score" in trial}
     shown = []
     for row in rows:
         of = "" if len(encoders) == 1 or row["method"] == SCRATCH else f" of {row['encoder']}"
         title = row["title"].replace(row["method"], f"{row['method']}{of}", 1)
-        shown.append({**row, "shown": f"{row['method']}{of}", "title": title})
+        epochs = _epochs(first[row["name"]])
+        shown.append({**row, "shown": f"{row['method']}{of}", "title": title, "trained": epochs})
+    times = Counter(row["title"] for row in shown)
+    for row in shown:
+        if times[row["title"]] > 1:
+            row |= {"shown": f"{row['shown']}, seed {row['seed']}", "title": f"{row['title']}, seed {row['seed']}"}
     return shown
+
+
+def _epochs(trial: dict[str, Any]) -> str:
+    """How long a training was: `20 epochs`, `1 of 20 epochs (ended by time)`; the last one may not be whole."""
+    part = trial["ended"] or trial["trained_epochs"] < trial["epochs"]
+    of = f"{trial['trained_epochs']} of " if part else ""
+    return f"{of}{formatting.counted(trial['epochs'], 'epoch')}{' (ended by time)' if trial['ended'] else ''}"
+
+
+def _shown_rungs(results: dict[str, Any]) -> list[str]:
+    """The scores of the probes, then of each round, with the folds of which a score is the mean."""
+    lines = []
+    for number, rung in enumerate(results["rungs"]):
+        scored = Counter(
+            trial[rung["by"]]
+            for trial in results["trials"]
+            if [trial["name"], trial["round"]] in rung["trials"] and trial.get("score") is not None
+        )
+        parts = []
+        for count, names in groupby(rung["scores"], key=scored.__getitem__):
+            scores = ", ".join(f"{name} {formatting.score(rung['scores'][name])}" for name in names)
+            parts.append(scores + _of_folds(count, results))
+        lines.append(f"{f'Round {number}' if number else 'Probes'}: {'; '.join(parts)}")
+    return lines
+
+
+def _folds(results: dict[str, Any]) -> str:
+    """The folds whose windows candidates are compared on: those of the probe with the most."""
+    rounds = Counter(trial["name"] for trial in results["trials"] if trial["method"] == PROBE and "score" in trial)
+    return _of_folds(max(rounds.values()), results)
+
+
+def _of_folds(count: int, results: dict[str, Any]) -> str:
+    """` (4 of 5 folds)`; empty for one split."""
+    of = results["rungs"][0]["rounds"]
+    return f" ({count} of {of} folds)" if of > 1 else ""
 
 
 def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
@@ -153,8 +221,7 @@ def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
     for method, trial in _largest(results).items():
         enough = trial["train_windows"] >= _ENOUGH * total and not trial["ended"]
         windows = f"all {total:,}" if trial["windows"] is None else f"{trial['train_windows']:,} of {total:,}"
-        epochs = formatting.counted(trial["trained_epochs"], "epoch")
-        text = f"**{method}**: {windows} training windows, {epochs}" + (", ended by time" if trial["ended"] else "")
+        text = f"**{method}**: {windows} training windows, {_epochs(trial)}"
         if not enough:
             text += ". Its scores say little"
         if not enough or trial["epochs"] < plan.training.epochs:
@@ -204,8 +271,27 @@ def _averaged(choice: dict[str, Any]) -> str:
     return _titles(choice, choice["ensemble"]["members"]) if of == "methods" else of
 
 
+def _verdict(choice: dict[str, Any]) -> str:
+    """What validation shows about the ensemble."""
+    ensemble = choice["ensemble"]
+    if not ensemble:
+        return ""
+    high = ensemble["difference"]["ci_high"]
+    if ensemble.get("shown"):
+        return "shown to help"
+    if ensemble["helps"]:
+        return "and neither of the two is shown to be better than the other"
+    worse = high is not None and high < 0 and choice["groups"] >= FEWEST_GROUPS
+    return "shown to be worse" if worse else "not shown to help"
+
+
 def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """A value as plan.md has it."""
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
+    if value is None or isinstance(value, bool):
+        return {None: "not set", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _helps(found: dict[str, Any], curve: dict[str, Any], results: dict[str, Any], plan: AutoPlan) -> list[str]:
@@ -252,21 +338,22 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
     """The exact commands that follow, by purpose; each runs as it is written."""
     reading, flags, place = found["reading"], flags_of(found, plan), out.as_posix()
     model, exported = f"{place}/{EXPORTED}", (out / EXPORTED).is_file()
-    result = {
-        "check the exported file": [_line("verify", model)],
-        "serve": [_line("serve", model)],
-        "read ECGs in a browser": [_line("page", model, f"{place}/{PAGE}")],
-    }
-    result = result if exported else {}
+    result = {}
+    if exported:
+        result = {"check the exported file": [_line("verify", model)], "serve": [_line("serve", model)]}
+    if (out / PAGE).is_file():
+        result["read ECGs in a browser"] = [_line("page", model, f"{place}/{PAGE}")]
     if found["kind"] == "simulated":
         return result
     windows = found["kind"] == "windows"
     data, signals = (reading["path"],) * 2 if windows else (reading["table"], reading["records"])
     run, *others = (folder.as_posix() for folder in folders)
     ensemble = ["--ensemble", *others] if others else []
-    facts = flags["facts"]
+    # of files, not of the split; a run has its own signal path
+    facts = [*_only(flags["facts"], _names(PredictSettings))]
+    recordings = [*_only(flags["windows"], _names(RecordSettings) - _names(SignalPath))]
     again = [*flags["records"], *flags["request"], "--repeat", place]
-    external = [*flags["records"], *flags["windows"], *facts, *flags["labels"]]
+    external = [*flags["records"], *recordings, *facts, *flags["labels"]]
     without = [_line("predict", model, signals, *facts, "--out", f"{place}/predictions-onnx")]
     return {
         "predict": [_line("predict", run, signals, *ensemble, *facts, "--out", f"{place}/predictions")],
@@ -277,6 +364,19 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
         ],
         "reproduce": [_line("auto", data, *again, "--out", f"{place}-again")],
     }
+
+
+def _names(cls: type) -> set[str]:
+    return {item.name for item in dataclasses.fields(cls)}
+
+
+def _only(words: Sequence[str], settings: Collection[str]) -> Iterator[str]:
+    """The flags of these settings, each with its values."""
+    known, kept = {flag_of(name) for name in settings}, False
+    for word in words:
+        kept = word in known if word.startswith("--") else kept
+        if kept:
+            yield word
 
 
 def _line(*words: str) -> str:
