@@ -12,7 +12,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    names = ",".join([*(f"signal_{i}" for i in range(300)), "AF", "sex", "patient"])
+    names = ",".join([*(f"signal_{i}" for i in range(300)), "AF", "MI", "patient"])
     signal = rng.normal(size=(40, 300))
     rows = [",".join(f"{value:.3f}" for value in row) + f",{k % 2},{k % 3 % 2},p{k}" for k, row in enumerate(signal)]
     (tmp_path / "windows.csv").write_text("\n".join([names, *rows]))
@@ -20,8 +20,8 @@ def place(tmp_path, monkeypatch):
     for k in range(12):
         np.save(tmp_path / "records" / f"r{k}.npy", rng.normal(size=(2, 1000)))
     cells = [f"r{k},{k % 2},{k % 3 % 2}" for k in range(12)]
-    (tmp_path / "labels.csv").write_text("\n".join(["record,AF,sex", *cells]))
-    (tmp_path / "who.csv").write_text("\n".join(["who,AF,sex", *cells]))
+    (tmp_path / "labels.csv").write_text("\n".join(["record,AF,MI", *cells]))
+    (tmp_path / "who.csv").write_text("\n".join(["who,AF,MI", *cells]))
     return tmp_path
 
 
@@ -54,7 +54,7 @@ RECORDS = ["--records", "records"]
                 "--recording-column",
                 "who",
                 "--label",
-                "sex",
+                "MI",
                 "--lead-names",
                 "I",
                 "II",

@@ -42,8 +42,9 @@ PRINTED_BY = {
 #: Messages of a module that some of its commands do not reach.
 NOT_REACHED = {
     ("io/readers/csv_files.py", "--drop-invalid", "pretrain"),  # of windows
-    ("io/readers/csv_files.py", "--label", "predict"),
-    ("io/readers/csv_files.py", "--label", "pretrain"),
+    ("io/readers/csv_layout.py", "--label", "predict"),
+    ("io/readers/csv_layout.py", "--label", "pretrain"),
+    ("io/readers/csv_layout.py", "--records", "pretrain"),
     ("io/readers/numpy_files.py", "--label", "predict"),
     ("io/readers/numpy_files.py", "--label", "pretrain"),
     ("io/readers/base.py", "--to", "pretrain"),  # which reads whole recordings

@@ -162,7 +162,8 @@ def test_labels_of_windows(tmp_path, signal, kind, text, options, classes, label
     ("names", "said"),
     [
         (("signal_0", "signal_1", "signal_2"), "which column is the label? none is named so; name it with --label"),
-        (("signal_0", "sex", "AF"), "which column is the label? it may be 'sex', 'AF'; name it with --label"),
+        (("signal_0", "MI", "AF"), "which column is the label? it may be 'MI', 'AF'; name it with --label"),
+        (("signal_0", "signal_1", "site"), "none is named so, beside 'site'; name it with --label"),
     ],
 )
 def test_a_label_column_is_not_guessed(tmp_path, names, said):
@@ -170,6 +171,22 @@ def test_a_label_column_is_not_guessed(tmp_path, names, said):
     with pytest.raises(DataError) as error:
         read(tmp_path / "windows.csv")
     assert said in str(error.value)
+
+
+def test_other_columns_are_left_out_and_told_at_each_reading(csv_file, signal):
+    for columns, said in (
+        ({"site": SIXES, "age": range(12), "visit_date": SIXES}, ["not used: 'site', 'age', 'visit_date'"]),
+        ({"site": SIXES, "rhythm": ["AF", "SR"] * 6}, ["the labels are those of column 'rhythm'", "not used: 'site'"]),
+    ):
+        path = csv_file(**columns)
+        if "rhythm" in columns:
+            frame = pd.read_csv(path)
+            frame.drop(columns="label").to_csv(path, index=False)
+        for _ in range(2):  # the second time from the cache
+            dataset = read(path)
+            assert_array_equal(dataset.signal[:, 0], signal)
+            assert len(dataset.source.notes) == len(said)
+            assert all(part in note for part, note in zip(said, dataset.source.notes, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,19 @@ CSV: dict[str, tuple[bytes, list[str]]] = {
     "one sample": (b"signal_0,label\n1,0\n2,1\n", ["1 sample in a window", "at least 2"]),
     "duplicate names": (b"signal_0,signal_0,label\n1,2,0\n", ["columns 1 and 2 are both named 'signal_0'"]),
     "unnamed column": (b",signal_0,signal_1,label\n0,1,2,0\n", ["column 1 has no name"]),
-    "age among samples": (b"age,signal_0,signal_1,label\n60,1,2,0\n", ["column 1 'age'", "signal_0, signal_1, ..."]),
+    "a gap in the samples": (
+        b"age,signal_0,signal_2,label\n60,1,2,0\n",
+        ["column 3 'signal_2'", "'signal_1'", "signal_0, signal_1, ..."],
+    ),
+    "samples of two leads": (
+        b"I_0,I_1,I_2,II_0,II_1,II_2,label\n1,2,3,1,2,3,0\n",
+        ["'I_...' and 'II_...'", "one lead", "NPZ"],
+    ),
+    "a table of labels": (b"record,NORM,MI,strat_fold\na,1,0,1\n", ["no sample columns", "--records FOLDER"]),
+    "a table of labels with numbers": (
+        b"ecg_id,scp_codes,stadium1,stadium2\n1,{},,\n",
+        ["no sample columns", "--records FOLDER"],
+    ),
     "samples out of order": (
         b"signal_1,signal_0,label\n1,2,0\n",
         ["column 2 'signal_0'", "is not the next sample column"],
@@ -93,7 +105,7 @@ CSV: dict[str, tuple[bytes, list[str]]] = {
     "missing patient": (table("1,2,3,0,a,train", "1,3,2,1,,val", header=GROUPED), ["row 3", "the patient is missing"]),
     "long identifier": (table(f"1,2,3,0,{'a' * 300},train", header=GROUPED), ["column 'patient'", "300 characters"]),
     "carriage return in a cell": (table(*GOOD, "0.1,0.2,a\rb,1"), ["row 6"]),
-    "header below empty lines": (b"\n\nsignal_0,age,label\n", ["row 3: column 2 'age'"]),
+    "header below empty lines": (b"\n\nsignal_0,signal_2,label\n", ["row 3: column 2 'signal_2'"]),
     "binary": (bytes(range(256)) * 20, ["row 1", "is not text in UTF-8"]),
     "binary below a header": (table(*GOOD) + b"\x00\xff\xfe,1,2\n", ["row 6", "is not text in UTF-8"]),
     "not UTF-8": (table(*GOOD) + b"0.1,0.2,0.3,\xe9t\xe9\n", ["row 6", "UTF-8"]),

@@ -59,6 +59,7 @@ def test_folds_and_identifiers_are_no_labels(table):
         ("record;rhythm\na;AF\nb;SR\nc;AF\nd;O\ne;O\nf;SR\n", {}, "multiclass", ("AF", "O", "SR"), [0, 2, 0, 1, 1, 2]),
         ("file\tage\tAF\nx.dat\t70\t1.0\ny.dat\t60\t0.0\n", {"label": "AF"}, "binary", ("0", "1"), [1, 0]),
         ("record,a,b,note\nx,1,0,p\ny,0,1,q\n", {"labels": ("b", "a")}, "multilabel", ("b", "a"), [[0, 1], [1, 0]]),
+        ("record,age,sex,recording_date,AF\nx,6,m,a,1\ny,7,f,b,0\n", {}, "binary", ("0", "1"), [1, 0]),
         ("\ufeffrecord,label\r\nx,yes\r\ny,no\r\n", {}, "binary", ("no", "yes"), [1, 0]),
     ],
 )
@@ -111,13 +112,13 @@ def test_mit_bih_as_published(table):
         ("record,label\na,1\n", {"label": "x"}, r"no column 'x' \(--label\)"),
         ("record,label\na,1\n", {"labels": ("label", "y")}, r"no column 'y' \(--labels\)"),
         ("record,patient\na,1\n", {}, "no column of labels"),
-        ("record,sex,pacemaker,AF\na,1,0,1\n", {}, "It may be sex, pacemaker, AF; name one with --label"),
+        ("record,sex,pacemaker,AF\na,1,0,1\n", {}, "It may be pacemaker, AF; name one with --label"),
         ("record,label,class\na,1,0\n", {}, "It may be label, class; name one with --label"),
         ("record,label\na,AF\nb,SR\nc,AF\n", {"missing": ("SR",)}, r"left out as missing: 'SR' \(1\)"),
         ("record,label\na,NA\nb,1\nc,1\n", {}, r"2 windows, all with the label '1'; .* missing: 'NA' \(1\)"),
         ("record,label\na,x|y\nb,y\n", {"label_separator": "|"}, "label 'y' is only 1"),
         ("record,label\na,x|y\nb,y\n", {"label_separator": "|", "labels": ("z",)}, r"no label 'z' \(--labels\)"),
-        ("record,scp_codes,age\na,\"{'SR': 0.0}\",3\n", {}, "with --scp superclass"),
+        ("record,scp_codes,AF\na,\"{'SR': 0.0}\",1\n", {}, "with --scp superclass"),
         ("record,scp_codes\na,\"{'SR': 0.0}\"\n", {}, "dictionaries of statements"),
         ("record,scp_codes\na,\"{'SR': 0.0}\"\nb,{SR}\n", {"scp": "rhythm"}, "row 3: '{SR}' is no dictionary"),
         *(

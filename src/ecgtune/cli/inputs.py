@@ -188,6 +188,17 @@ class RoundFlags:
         return leave_one_site_out(dataset)
 
 
+def check_window_flags(inputs: InputFlags) -> None:
+    """Raise SettingError for flags of recordings, but for leads, with a file of windows."""
+    asked = [name for name in OF_RECORDINGS if name in given(inputs.reading.files)]
+    for flags in (dataclasses.replace(inputs.records, leads=None), inputs.signal):
+        asked += [item.name for item in dataclasses.fields(flags) if getattr(flags, item.name) != item.default]
+    if asked:
+        raise SettingError(f"{flag_of(asked[0])} is an option of recordings; give their folder with --records")
+    if inputs.records.leads and inputs.reading.lead:
+        raise SettingError(BOTH_LEADS)
+
+
 def read_data(data: Path, inputs: InputFlags, recipes: Sequence[Recipe]) -> Dataset:
     """The windows that the options describe; from recordings at the rate of the recipes' models, if they share one.
 
@@ -199,18 +210,7 @@ def read_data(data: Path, inputs: InputFlags, recipes: Sequence[Recipe]) -> Data
 
     resolve_models(recipes)
     if not records.used:
-        asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
-        asked += [
-            item.name
-            for flags in (records, inputs.signal)
-            for item in dataclasses.fields(flags)
-            if getattr(flags, item.name) != item.default
-        ]
-        asked = [name for name in asked if name != "leads"]
-        if asked:
-            raise SettingError(f"{flag_of(asked[0])} is an option of recordings; give their folder with --records")
-        if records.leads and reading.lead:
-            raise SettingError(BOTH_LEADS)
+        check_window_flags(inputs)
         windows = _windows(data, reading, recipes)
         return windows.with_leads(records.leads) if records.leads else windows
     found = inspect(data, inputs, [recipe.model.name for recipe in recipes])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -20,17 +21,21 @@ from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
 from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES
+from ecgtune.io.readers.column_names import (
+    FOLD_NAMES,
+    LABEL_NAMES,
+    SITE_NAMES,
+    SPLIT_NAME,
+    label_candidates,
+    listed,
+)
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.text import shown
 from ecgtune.utils.formatting import counted
 
 logger = logging.getLogger(__name__)
 
-SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 MAX_FOLD = 1_000_000
-SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
-LABEL_NAMES = ("label", "labels", "class")
-INDEX_NAMES = ("", "unnamed: 0", "index")  # of the rows, as data frames write it
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         keep &= split != LEFT_OUT
     if not keep.any():
         raise DataError(
-            f"{table.path}: no row has a value in {_listed(labels.names)}; labels are needed to train"
+            f"{table.path}: no row has a value in {listed(labels.names)}; labels are needed to train"
             f" on{labels.left_out}"
         )
     where = table.where(keep)
@@ -258,11 +263,11 @@ def _no_recording_column(path: Path, text: Mapping[str, NDArray[np.str_]]) -> No
     """Ask for the column that names the recordings."""
     if any(name in cells for name, cells in text.items()):
         raise DataError(
-            f"{path}: its first row ({_listed(tuple(text))}) looks like data; write one with the names of the columns"
+            f"{path}: its first row ({listed(tuple(text))}) looks like data; write one with the names of the columns"
             " above it, such as record,label"
         )
     raise QuestionError(
-        path, f"no column names the recordings; its columns are {_listed(tuple(text))}; name one: --recording-column"
+        path, f"no column names the recordings; its columns are {listed(tuple(text))}; name one: --recording-column"
     )
 
 
@@ -284,21 +289,25 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
         for name in asked:
             _column(path, names, name, (), "--label" if columns.label is not None else "--labels")
         return asked
-    named = (*RECORDING_NAMES, *PATIENT_NAMES, *SITE_NAMES, *INDEX_NAMES)  # never labels, used or not
-    rest = [name for name in names if name not in taken and name.casefold() not in (*FOLD_NAMES, *named)]
-    candidates = [name for name in rest if name.casefold() in LABEL_NAMES] or rest
+    candidates = label_candidates(names, taken)
     if not candidates:
-        raise QuestionError(path, f"has no column of labels beside {_listed(names)}; name one: --label")
+        raise QuestionError(path, f"has no column of labels beside {listed(names)}; name one: --label")
     if len(candidates) > 1:
         scp = f", or use PTB-XL's column {SCP_COLUMN} with --scp superclass" if SCP_COLUMN in candidates else ""
         raise QuestionError(
             path,
-            f"which column has the labels? It may be {_listed(candidates)}; name one with --label, or several columns"
+            f"which column has the labels? It may be {listed(candidates)}; name one with --label, or several columns"
             f" of 0 and 1 with --labels{scp}",
         )
     if candidates[0].casefold() not in LABEL_NAMES:
-        logger.info("%s: the labels are those of column %s", path, shown(candidates[0]))
+        _tell_labels(path, candidates[0])
     return (candidates[0],)
+
+
+@cache
+def _tell_labels(path: Path, column: str) -> None:
+    """Log the column of labels that was taken; once, as a table is read several times."""
+    logger.info("%s: the labels are those of column %s", path, shown(column))
 
 
 def _split(text: NDArray[np.str_], name: str, columns: TableColumns, where: Where) -> tuple[NDArray[np.str_], str]:
@@ -337,7 +346,3 @@ def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
             f"{where(second)}: recording {shown(name)} is already in {where.short(int(first[twice[0]]))}"
             f" (recordings in several rows: {len(twice)}); one row per recording is needed"
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f", ... ({len(names)})" if len(names) > 12 else "")

@@ -41,7 +41,7 @@ from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
 
-FORMAT = 9  # raise it with every change of the stored content or of the checks
+FORMAT = 10  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -53,7 +53,7 @@ class Parsed:
 
     window: number of each window in its group, or in the file without groups, from 0. dropped: windows left out because
     of samples that are no number, because no lead changes, and because the label is missing. doubts: sentences on
-    samples that no ECG has.
+    samples that no ECG has. assumed: sentences on what was assumed about the columns.
     """
 
     shape: tuple[int, int, int]
@@ -68,6 +68,7 @@ class Parsed:
     window: NDArray[np.int64]
     dropped: tuple[int, int, int] = (0, 0, 0)
     doubts: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class Parsed:
         pairs = zip(self.dropped, reasons, strict=True)
         total = len(self.window) + sum(self.dropped)
         left_out = [f"{count} of {counted(total, 'window')} left out: {why}" for count, why in pairs if count]
-        return (*self.doubts, *left_out)
+        return (*self.assumed, *self.doubts, *left_out)
 
 
 def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -> Parsed:
@@ -164,6 +165,7 @@ def parse_blocks(
         window=window,
         dropped=(faults.not_finite, faults.constant, unlabelled),
         doubts=faults.doubts,
+        assumed=header.notes,
     )
 
 
@@ -309,6 +311,7 @@ def _store(folder: Path, parsed: Parsed, digest: str) -> None:
         "sha256": digest,
         "dropped": parsed.dropped,
         "doubts": parsed.doubts,
+        "assumed": parsed.assumed,
     }
     for name in ("label", "group", "split", "window"):
         values = getattr(parsed, name)
@@ -347,6 +350,7 @@ def _load(entry: Path) -> Contents | None:
             window=np.load(entry / "window.npy", allow_pickle=False),
             dropped=tuple(facts["dropped"]),
             doubts=tuple(facts["doubts"]),
+            assumed=tuple(facts["assumed"]),
         )
         return Contents(np.memmap(path, dtype=np.float32, mode="r", shape=shape), parsed, facts["sha256"])
     except Exception:

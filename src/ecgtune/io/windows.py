@@ -125,9 +125,9 @@ def read_dataset(
     Parameters
     ----------
     label, group
-        Names of columns. Defaults: `label`, else the only column that is no sample (the last without a header), and
-        `patient` before `record`. Labels have 2 to 50 values, numbers or text, and become indices into `classes`, which
-        are sorted; of two the positive one is second.
+        Names of columns. Defaults: `label`, else the only other column whose name may be one of labels (the last
+        without a header), and `patient` before `record`. Labels have 2 to 50 values, numbers or text, and become
+        indices into `classes`, which are sorted; of two the positive one is second.
     labels
         Names of several columns (CSV) or arrays (NPZ) of 0 and 1, one per label; empty, nan or -1 is missing. Of an NPZ
         with `label` (windows, labels) and `classes`, the labels to keep.

@@ -122,6 +122,7 @@ class WindowHeader:
 
     place: the format's word for the position of a window ("row" of a CSV, "window" of an array). sample: the name of
     sample j of lead i in the file, for error messages. labels: names of several 0/1 labels, None for one class each.
+    notes: on what was assumed.
     """
 
     leads: tuple[str, ...] | None
@@ -131,6 +132,7 @@ class WindowHeader:
     place: str
     sample: Callable[[int, int], str]
     labels: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

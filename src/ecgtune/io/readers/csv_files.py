@@ -1,10 +1,10 @@
 """CSV files of windows or of one recording; plain or gzip.
 
 Windows: `signal_0 ... signal_599,label`, one window a row, one lead, header optional. With a header, the label is the
-column that the caller names (or several 0/1 columns), else `label`, else the only column that is not named like a
-sample; without names it is the last column. `patient` or `record` and `split` are known by name. Every other column is
-a sample; where the caller names the label, those that are not named like samples are left out. A recording: samples in
-rows, leads in columns, their names in the first row; an empty cell, NaN or NA is a gap.
+column that the caller names (or several 0/1 columns), else `label`, else the only column that may hold it; without
+names it is the last column. `patient` or `record` and `split` are known by name. Samples are the columns with a prefix
+and a running number; every other column is left out, with a note. A recording: samples in rows, leads in columns, their
+names in the first row; an empty cell, NaN or NA is a gap.
 
 A file of windows is cut into pieces of whole lines, a few megabytes each, which several threads parse.
 """
@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.errors import DataError, QuestionError, answered
+from ecgtune.errors import DataError, answered
 from ecgtune.io.readers.base import (
     MAX_TEXT,
-    PATIENT_NAMES,
-    RECORD_NAMES,
     SAVE_LONG,
     FileReader,
     ReadOptions,
@@ -44,6 +41,7 @@ from ecgtune.io.readers.base import (
 )
 from ecgtune.io.readers.channels import wanted_leads
 from ecgtune.io.readers.csv_dialect import SUFFIXES, UNREADABLE, Dialect, dialect_of, open_text, unreadable
+from ecgtune.io.readers.csv_layout import Layout, named_layout, plain_layout
 from ecgtune.io.readers.csv_table import (
     GAPS,
     NUMBER,
@@ -59,30 +57,12 @@ from ecgtune.io.readers.csv_table import (
 from ecgtune.io.readers.csv_times import check_times
 from ecgtune.text import shown
 from ecgtune.utils.csv_cells import from_cell
-from ecgtune.utils.formatting import counted
 
 logger = logging.getLogger(__name__)
 MAX_RECORDING_BYTES = 1 << 27
 MAX_FIRST_ROW = 1 << 16  # bytes of a recording's; as a Python list of cells an endless row takes twenty times its size
 _PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in use is about ten times this per thread
 _ROW_BYTES = 64 << 20  # a file with a longer row is no table
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Names of all columns, and the columns of samples, labels, groups and splits.
-
-    several: each column of `label` is a label of its own. Without any `label` the windows have none. gaps: cells that
-    are read as NaN.
-    """
-
-    names: tuple[str, ...]
-    samples: tuple[int, ...]
-    label: tuple[int, ...]
-    group: int | None = None
-    split: int | None = None
-    several: bool = False
-    gaps: tuple[str, ...] = ()
 
 
 def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Generator[WindowBlock]]:
@@ -97,7 +77,7 @@ def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Gene
             f"{path}: row {line}: one column only; {needed}, separated by commas, semicolons or tabs, are needed{hint}"
         )
     cells = cells[: len(cells) - dialect.blank]
-    layout = _named_layout(path, line, tuple(cells), columns) if has_header else _plain_layout(path, cells, columns)
+    layout = named_layout(path, line, tuple(cells), columns) if has_header else plain_layout(path, cells, columns)
     if columns.drop_invalid:
         layout = replace(layout, gaps=GAPS)
     header = WindowHeader(
@@ -110,6 +90,7 @@ def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Gene
         place="row",
         sample=lambda lead, sample: f"column {shown(layout.names[layout.samples[sample]])}",
         labels=columns.labels,
+        notes=layout.notes,
     )
     return header, _blocks(path, layout, dialect, skip=line if has_header else dialect.skip)
 
@@ -138,29 +119,6 @@ def _is_header(cells: list[str]) -> bool:
     return 2 * len(numbers) < len(cells) or (len(numbers) > 2 and numbers == counting)
 
 
-def _plain_layout(path: Path, cells: list[str], columns: WindowColumns) -> _Layout:
-    """A file without header: samples, then the label."""
-    last = len(cells) - 1
-    samples = tuple(f"signal_{i}" for i in range(last))
-    if not columns.labelled:
-        if columns.samples == len(cells):
-            return _Layout((*samples, f"signal_{last}"), tuple(range(len(cells))), ())
-        if columns.samples == last:
-            return _Layout((*samples, "label"), tuple(range(last)), ())
-        needed = "" if columns.samples is None else f" {columns.samples} samples, or these and a label, or"
-        raise DataError(
-            f"{path}: the file has no header, and {counted(len(cells), 'column')}; its windows need{needed} a header:"
-            " signal_0, ..."
-        )
-    for name in (columns.label, columns.group, *(columns.labels or ())):
-        if name is not None:
-            raise DataError(
-                f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
-                " (the last column is the label) or add a header"
-            )
-    return _Layout((*samples, "label"), tuple(range(last)), (last,))
-
-
 def label_without_name(path: Path, samples: int) -> bool:
     """Whether the rows of a CSV file of windows without header have a label after their `samples`."""
     dialect = dialect_of(path)
@@ -168,99 +126,7 @@ def label_without_name(path: Path, samples: int) -> bool:
     return not _is_header(cells) and len(cells) - dialect.blank == samples + 1
 
 
-def _named_layout(path: Path, line: int, names: tuple[str, ...], columns: WindowColumns) -> _Layout:
-    """A file with a header: each column is label, group, split or sample. Raises DataError."""
-    seen: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if not name:
-            raise DataError(
-                f"{path}: row {line}: column {index + 1} has no name; name it or leave it out (a saved index?)"
-            )
-        if name in seen:
-            raise DataError(
-                f"{path}: row {line}: columns {seen[name] + 1} and {index + 1} are both named {shown(name)}; names"
-                " must differ"
-            )
-        seen[name] = index
-    lower = {name.casefold(): index for name, index in reversed(seen.items())}
-    groups = [lower[name] for name in PATIENT_NAMES + RECORD_NAMES if name in lower]
-    split = lower.get("split")
-    group = _column(path, names, columns.group, "group") if columns.group else (groups[0] if groups else None)
-    if not columns.labelled:
-        return _Layout(names, _check_samples(path, line, names, _samples_by_name(names)), (), group)
-    if columns.labels:
-        label = tuple(_column(path, names, name, "labels") for name in columns.labels)
-    elif columns.label:
-        label = (_column(path, names, columns.label, "label"),)
-    else:
-        left = [index for index in range(len(names)) if index not in {*groups, group, split}]
-        if not left:
-            raise DataError(f"{path}: row {line}: no label column; name one 'label' or make it the last column")
-        label = (lower["label"] if "label" in lower else _only_label(path, line, names, left),)
-    if group is not None and group in label:
-        raise DataError(
-            f"{path}: column {shown(names[group])} cannot be both label and group; name two different columns"
-        )
-    samples = tuple(index for index in range(len(names)) if index not in {*groups, group, split, *label})
-    if columns.label or columns.labels:  # the user knows the columns
-        by_name = {samples[place] for place in _samples_by_name(tuple(names[index] for index in samples))}
-        others = [shown(names[index]) for index in samples if index not in by_name]
-        samples = tuple(index for index in samples if index in by_name)
-        if others:
-            logger.info("%s: columns that are not used: %s", path, ", ".join(others))
-    _check_samples(path, line, names, samples)
-    return _Layout(names, samples, label, group, split, several=columns.labels is not None)
-
-
-def _only_label(path: Path, line: int, names: tuple[str, ...], left: list[int]) -> int:
-    """The column among `left` that is no sample; the last one of columns that have numbers for names."""
-    samples = _samples_by_name(tuple(names[index] for index in left))
-    others = [index for place, index in enumerate(left) if place not in samples]
-    if not others and all(names[index].isdecimal() for index in left):
-        return left[-1]
-    if len(others) != 1:
-        found = f"it may be {', '.join(shown(names[index]) for index in others[:8])}" if others else "none is named so"
-        raise QuestionError(f"{path}: row {line}", f"which column is the label? {found}; name it with --label")
-    logger.info("%s: the labels are those of column %s", path, shown(names[others[0]]))
-    return others[0]
-
-
-def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
-    if wanted in names:
-        return names.index(wanted)
-    some = [shown(name) for name in (names if len(names) <= 8 else (*names[:3], *names[-3:]))]
-    if len(names) > 8:
-        some.insert(3, "...")
-    raise DataError(f"{path}: no column {shown(wanted)} for the {what}; the columns are {', '.join(some)}")
-
-
-def _samples_by_name(names: tuple[str, ...]) -> tuple[int, ...]:
-    """The columns named by a prefix and a number, of the most frequent prefix."""
-    found = [re.match(r"(.*?)\d{1,9}$", name) for name in names]
-    counts = Counter(match[1] for match in found if match)
-    prefix = counts.most_common(1)[0][0] if counts else None
-    return tuple(index for index, match in enumerate(found) if match and match[1] == prefix)
-
-
-def _check_samples(path: Path, line: int, names: tuple[str, ...], samples: tuple[int, ...]) -> tuple[int, ...]:
-    """Samples are named by one prefix and a running number, so that no age or index is taken for a voltage."""
-    if not samples:
-        raise DataError(f"{path}: row {line}: no sample columns; signal_0, signal_1, ... are needed")
-    prefix, expected = None, 0
-    for index in samples:
-        match = re.match(r"(.*?)(\d{1,9})$", names[index])
-        if match and prefix is None:
-            prefix, expected = match[1], int(match[2])
-        if match is None or match[1] != prefix or int(match[2]) != expected:
-            raise DataError(
-                f"{path}: row {line}: column {index + 1} {shown(names[index])} is not the next sample column;"
-                " allowed: signal_0, signal_1, ... in order, and label, patient, record, split"
-            )
-        expected += 1
-    return samples
-
-
-def _blocks(path: Path, layout: _Layout, dialect: Dialect, skip: int) -> Generator[WindowBlock]:
+def _blocks(path: Path, layout: Layout, dialect: Dialect, skip: int) -> Generator[WindowBlock]:
     """Yield the windows in file order; at most one piece per thread is in work, so memory stays bounded."""
     workers = max(1, os.cpu_count() or 1)
     waiting: deque[Future[WindowBlock]] = deque()
@@ -303,7 +169,7 @@ def _pieces(path: Path, skip: int) -> Iterator[Piece]:
         raise unreadable(path, error) from error
 
 
-def _windows(path: Path, layout: _Layout, dialect: Dialect, piece: Piece) -> WindowBlock:
+def _windows(path: Path, layout: Layout, dialect: Dialect, piece: Piece) -> WindowBlock:
     """The windows of a piece. Raises DataError with row and column."""
     import pyarrow.compute as pc
 

@@ -118,7 +118,7 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
         facts.append(f"{formatting.counted(pairs, 'pair')} with the same signal.")
     facts += [f"Assumed: {sentence}." for sentence in found["assumed"]]
     notes = found["quality"]["notes"]
-    return [*facts, *(f"{_capital(note)}." for note in [*notes, *found["problems"]])]
+    return [*facts, *(_capital(note) + "." * (not note.endswith(".")) for note in [*notes, *found["problems"]])]
 
 
 def _capital(text: str) -> str:

@@ -326,7 +326,8 @@ def _helps(found: dict[str, Any], curve: dict[str, Any], results: dict[str, Any]
     sites = found["sites"]
     if sites is None:
         sentences.append(
-            "**Sites.** The files name no site, so nothing is known about other hospitals; name one: --site."
+            "**Sites.** The files name no site, so nothing is known about other hospitals"
+            + ("; name their column with --site." if found["kind"] == "records" else ".")
         )
     else:
         count = formatting.counted(len(sites), "site")

@@ -16,11 +16,12 @@ from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import near_duplicate_groups
 from ecgtune.data.plausibility import doubts, fitting_rates
 from ecgtune.data.signal.quality import saturated_leads
-from ecgtune.data.tasks import label_counts, task_of
+from ecgtune.data.tasks import decided, label_counts, task_of
 from ecgtune.errors import DataError, QuestionError, RunError
 from ecgtune.io.again import check_reading, read_again
-from ecgtune.io.label_table import LABEL_NAMES, TableColumns, read_label_table
+from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.published_labels import SCP_COLUMN
+from ecgtune.io.readers.column_names import LABEL_NAMES
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.io.records.reading import Inspection, RecordFiles, inspect_records
 from ecgtune.utils.files import write_json
@@ -54,7 +55,7 @@ def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dic
         return found
     progress.describe("look")
     kind = request["kind"]
-    found = _recordings(request, out, progress) if kind == "records" else _windows(request)
+    found = _recordings(request, out, progress) if kind == "records" else _windows(request, progress)
     pairs = len(found["duplicates"])
     if pairs > _MOST_PAIRS:
         raise DataError(f"{counted(pairs, 'pair')} of {found['group']}s have the same signal; leave the copies out")
@@ -74,7 +75,7 @@ def read_fingerprint(out: Path) -> dict[str, Any]:
     return found
 
 
-def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
+def _windows(request: Mapping[str, Any], progress: ProgressBar) -> dict[str, Any]:
     """The fingerprint of a file of windows, or of simulated ones."""
     assumed: list[str] = []
     reading = dict(request)
@@ -87,6 +88,8 @@ def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
             assumed.append(sentence)
     else:
         dataset = read_again(request)
+    for note in dataset.source.notes:
+        progress.note(note)
     found = near_duplicate_groups(dataset)
     notes = [*dataset.source.notes, *_quality(dataset)]
     if found is not None and found.windows is not None:
@@ -175,8 +178,13 @@ def _recordings(request: Mapping[str, Any], out: Path, progress: ProgressBar) ->
         "split": None if found.table.split is None else dict(Counter(found.table.split.tolist())),
         "duplicates": [[pair.first, pair.second] for pair in found.near_duplicates],
         "quality": _findings(found),
-        "problems": list(found.problems),
+        "problems": [_without_remedy(text, found.table.path) for text in found.problems],
     }
+
+
+def _without_remedy(problem: str, table: str) -> str:
+    """The difference between recordings that `problem` states, without the flag: step decide makes them equal."""
+    return problem.removeprefix(f"{table}: ").partition("; give ")[0]
 
 
 def _assumed_columns(table: Path, columns: TableColumns) -> tuple[TableColumns, list[str]]:
@@ -190,10 +198,22 @@ def _assumed_columns(table: Path, columns: TableColumns) -> tuple[TableColumns, 
             assumed.append(f"the labels are the diagnostic superclasses of column {SCP_COLUMN}; --scp or --label")
     if columns.fold is None and columns.published is None and not columns.headers:
         fold = read_label_table(table, columns).unused_fold if columns.val_file is columns.test_file is None else ""
-        if fold:
-            columns = replace(columns, fold=fold)
+        by_fold = replace(columns, fold=fold or None)
+        if fold and _has_all_classes(read_label_table(table, by_fold)):
+            columns = by_fold
             assumed.append(f"the folds of column {fold} are the split; --fold names another column")
+        elif fold:
+            assumed.append(f"a split by the folds of column {fold} would lack a class, so one is drawn; --fold {fold}")
     return columns, assumed
+
+
+def _has_all_classes(table: LabelTable) -> bool:
+    """Whether training has windows with and without each class or label, and the other splits those of one label."""
+    for side in ("train", "val", "test"):
+        usable = decided(table.label[table.split == side], table.classes)
+        if not (usable.all() if side == "train" or table.task == "binary" else usable.any()):
+            return False
+    return True
 
 
 def _labels(label: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:

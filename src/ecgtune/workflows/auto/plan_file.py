@@ -107,8 +107,8 @@ def check_begun(out: Path, plan: AutoPlan) -> None:
         if different:
             remedy = "" if chosen else f"remove {out / FOLDER} to train again, or "
             raise RunError(
-                f"[{different[0]}] of {out / PLAN}, or a flag, changed after its trainings began; {remedy}choose another"
-                " --out"
+                f"[{different[0]}] of {out / PLAN}, or a flag, changed after its trainings began; {remedy}"
+                "choose another --out"
             )
     elif chosen:
         raise RunError(

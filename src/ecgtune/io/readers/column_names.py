@@ -1,0 +1,41 @@
+"""Names of the columns of tables, and which columns can hold the labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from ecgtune.io.readers.base import PATIENT_NAMES, RECORDING_NAMES
+
+SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
+SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
+LABEL_NAMES = ("label", "labels", "class")
+INDEX_NAMES = ("", "unnamed: 0", "index")  # of the rows, as data frames write it
+_NO_LABELS = (*RECORDING_NAMES, *PATIENT_NAMES, *SITE_NAMES, *FOLD_NAMES, *INDEX_NAMES, SPLIT_NAME)
+#: Last words of further columns that describe a person or a recording, such as recording_date and exam id.
+_LAST_WORDS = (
+    *("id", "patient", "subject", "site", "hospital", "split", "fold"),
+    *("age", "sex", "gender", "height", "weight", "bmi"),
+    *("date", "time", "datetime", "timestamp", "year"),
+    *("device", "lead", "rate", "fs", "unit"),
+)
+
+
+def label_candidates(names: Sequence[str], taken: Collection[str | None] = ()) -> list[str]:
+    """Return the columns that may hold the labels: those named so, else all that have no other meaning.
+
+    taken: columns that are used otherwise.
+    """
+    rest = [name for name in names if name not in taken and not _has_other_meaning(name.casefold())]
+    return [name for name in rest if name.casefold() in LABEL_NAMES] or rest
+
+
+def _has_other_meaning(name: str) -> bool:
+    """Whether a name in small letters says that the column holds no labels."""
+    words = re.findall(r"[^\W_]+", name)
+    return name in _NO_LABELS or (bool(words) and words[-1] in _LAST_WORDS)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the names for a message; of many, the first twelve and the number."""
+    return ", ".join(names[:12]) + (f", ... ({len(names)})" if len(names) > 12 else "")
