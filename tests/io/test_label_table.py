@@ -113,7 +113,7 @@ def test_mit_bih_as_published(table):
         ("record,label\na,1\n", {"labels": ("label", "y")}, r"no column 'y' \(--labels\)"),
         ("record,patient\na,1\n", {}, "no column of labels"),
         ("record,sex,pacemaker,AF\na,1,0,1\n", {}, "It may be pacemaker, AF; name one with --label"),
-        ("record,label,class\na,1,0\n", {}, "It may be label, class; name one with --label"),
+        ("record,labels,class\na,1,0\n", {}, "It may be labels, class; name one with --label"),
         ("record,label\na,AF\nb,SR\nc,AF\n", {"missing": ("SR",)}, r"left out as missing: 'SR' \(1\)"),
         ("record,label\na,NA\nb,1\nc,1\n", {}, r"2 windows, all with the label '1'; .* missing: 'NA' \(1\)"),
         ("record,label\na,x|y\nb,y\n", {"label_separator": "|"}, "label 'y' is only 1"),

@@ -158,6 +158,8 @@ def test_the_key_tells_data_weights_and_number_formats_apart_and_nothing_else():
     assert len({key(), *others}) == 7
     probes = *(LinearProbe(layers=layers) for layers in ("last", "mix")), SideTuning(width=8)
     assert len({key(cut=SplitPoint("features"), method=method) for method in probes}) == 3
+    with_flag = replace(tiny_classifier().base_encoder.config, dropout=0.3)
+    assert key(lambda model: setattr(model.base_encoder, "config", with_flag)) != key()
     assert key() == key(lambda model: model.encoder.layers[1].attention.q_proj.bias[0].add_(1))
     assert key() == key(lambda model: model.head[0].bias.add_(1))
     tokens = [

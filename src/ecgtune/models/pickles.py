@@ -306,7 +306,7 @@ def _check_extent(value: Any, known: dict[int, tuple[int, int]], level: int = 0)
         found = 1 + sum(values for values, _ in below), 1 + max((levels for _, levels in below), default=0)
         known[id(value)] = found
     if found is None or level + found[1] > DEEPEST:
-        raise PickleError(f"containers nested more than {DEEPEST} levels deep")
+        raise PickleError(f"containers that are nested more than {DEEPEST} levels deep, or contain themselves")
     if found[0] > MOST_VALUES:
         raise PickleError(f"over {MOST_VALUES} values, where one in several containers counts in each")
     return found

@@ -47,7 +47,8 @@ _INERT_LIBRARIES = frozenset(
     | {"hubert_ecg", "transformers"}
 )
 _INERT_NAMES = re.compile(
-    r"builtins\.(bytearray|bytes|complex|set|frozenset|list|dict|tuple|str|int|float|bool|object)"
+    r"builtins\.(bytearray|bytes|complex|set|frozenset|list|dict|tuple|str|int|float|bool|object|range)"
+    r"|builtins\.(long|unicode|xrange)"
     r"|_codecs\.encode|copy_?reg\._reconstructor"
     r"|torch\.(cuda\.|sparse\.|cuda\.sparse\.)?\w+(Storage|Tensor)|torch\.storage\.\w+Storage|torch\.(Tensor|Size|device)"
     r"|torch\.nn\.parameter\.\w+|torch\.serialization\._get_layout|torch\._utils\._rebuild_\w+"

@@ -30,7 +30,7 @@ from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder, cache_key, evict
 from ecgtune.utils.sources import source_digest
 
-FORMAT = 3  # increase it when the content of an entry changes
+FORMAT = 4  # increase it when the content of an entry changes
 #: Largest fraction of the machine's memory for precomputed training and validation windows. Steps read random rows,
 #: which is fast while the system caches the file in memory; from a disk it can take longer than computing them again.
 MEMORY_FRACTION = 0.25
@@ -143,7 +143,8 @@ def prefix_key(model: Classifier, split: SplitPoint, windows: Windows, precision
     """Return the cache key, a digest of windows, prefix weights, split point, number format and `code`."""
     prefix = FrozenPrefix(model, split)
     device = next(model.parameters()).device.type
-    facts = [FORMAT, __version__, torch.__version__, device, precision, prefix.describe(), windows.inputs.shape]
+    config = repr(model.base_encoder.config)  # the same weights may compute otherwise (`Classifier.like_published`)
+    facts = [FORMAT, __version__, torch.__version__, device, precision, prefix.describe(), config, windows.inputs.shape]
     facts += [code] if code else []
 
     def contents() -> Iterator[Any]:

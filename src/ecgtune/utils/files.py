@@ -244,7 +244,7 @@ def small_text(path: Path) -> str:
 
 
 def toml_value(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError."""
+    """Return the tables of a TOML file. Raises OSError, or ValueError for one beyond the limits of `parsed_toml`."""
     return parsed_toml(small_text(path))
 
 

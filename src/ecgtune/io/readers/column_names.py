@@ -22,18 +22,19 @@ _LAST_WORDS = (
 
 
 def label_candidates(names: Sequence[str], taken: Collection[str | None] = ()) -> list[str]:
-    """Return the columns that may hold the labels: those named so, else all that have no other meaning.
+    """Return the columns that may hold the labels: `label`, else those named so, else all without another meaning.
 
     taken: columns that are used otherwise.
     """
     rest = [name for name in names if name not in taken and not _has_other_meaning(name.casefold())]
-    return [name for name in rest if name.casefold() in LABEL_NAMES] or rest
+    by_name = ([name for name in rest if name.casefold() in named] for named in (LABEL_NAMES[:1], LABEL_NAMES))
+    return next(filter(None, by_name), rest)
 
 
 def _has_other_meaning(name: str) -> bool:
     """Whether a name in small letters says that the column holds no labels."""
     words = re.findall(r"[^\W_]+", name)
-    return name in _NO_LABELS or (bool(words) and words[-1] in _LAST_WORDS)
+    return name in _NO_LABELS or (bool(words) and words[-1] in _LAST_WORDS and words[0] not in LABEL_NAMES)
 
 
 def listed(names: Sequence[str]) -> str:

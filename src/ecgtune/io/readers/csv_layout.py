@@ -14,6 +14,7 @@ from ecgtune.io.readers.column_names import LABEL_NAMES, SPLIT_NAME, label_candi
 from ecgtune.text import shown
 from ecgtune.utils.formatting import counted
 
+_PREFIX = "signal_"  # of samples, whatever other columns have numbers
 _MOST_NUMBERED = 2  # columns with a number, from 1, that a table of labels may have: infarction_stadium1 and 2
 
 
@@ -80,7 +81,7 @@ def named_layout(path: Path, line: int, names: tuple[str, ...], columns: WindowC
         return Layout(names, _samples(path, line, names, range(len(names))), (), group)
     asked = columns.labels or ((columns.label,) if columns.label else ())
     label = tuple(_column(path, names, name, "labels" if columns.labels else "label") for name in asked)
-    if group is not None and (group in label or (not label and names[group].casefold() in LABEL_NAMES)):
+    if group is not None and (group in label or (not label and names[group].casefold() == LABEL_NAMES[0])):
         raise DataError(
             f"{path}: column {shown(names[group])} cannot be both label and group; name two different columns"
         )
@@ -101,9 +102,9 @@ def named_layout(path: Path, line: int, names: tuple[str, ...], columns: WindowC
 
 def _label(path: Path, line: int, names: tuple[str, ...], samples: Sequence[int], others: Sequence[int]) -> int:
     """The only column of `others` that may hold the labels; the last sample where all have numbers for names."""
-    if not others and all(names[index].isdecimal() for index in samples):
-        return samples[-1]
     candidates = label_candidates([names[index] for index in others])
+    if not candidates and all(names[index].isdecimal() for index in samples):
+        return samples[-1]
     if len(candidates) != 1:
         found = [shown(name) for name in candidates or (names[index] for index in others)]
         it = f"it may be {listed(found)}" if candidates else "none is named so"
@@ -122,12 +123,14 @@ def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
 
 
 def _samples(path: Path, line: int, names: tuple[str, ...], left: Sequence[int]) -> tuple[int, ...]:
-    """The columns among `left` with a prefix and a running number, of the most frequent prefix. Raises DataError.
+    """The columns among `left` with a prefix and a running number: signal_, else the most frequent. Raises DataError.
 
-    A gap in the numbers is refused, and so is a second prefix with as many numbers.
+    A gap in the numbers is refused, and so is a second prefix with several numbers.
     """
     found = {index: match for index in left if (match := re.match(r"(.*?)(\d{1,9})$", names[index]))}
     counts = Counter(match[1] for match in found.values()).most_common(2)
+    if any(match[1] == _PREFIX for match in found.values()):
+        counts = [(_PREFIX, len(found))]
     samples = tuple(index for index, match in found.items() if match[1] == counts[0][0])
     named = any(name.casefold() in RECORDING_NAMES for name in names)
     first = int(found[samples[0]][2]) if samples else 0
@@ -136,11 +139,11 @@ def _samples(path: Path, line: int, names: tuple[str, ...], left: Sequence[int])
             f"{path}: row {line}: no sample columns; signal_0, signal_1, ... are needed; of a table of labels, give the"
             " folder of its recordings with --records FOLDER"
         )
-    if len(counts) > 1 and counts[0][1] == counts[1][1] > _MOST_NUMBERED:
+    if len(counts) > 1 and counts[1][1] > _MOST_NUMBERED:
         prefixes = " and ".join(shown(f"{prefix}...") for prefix, _ in counts)
         raise DataError(
-            f"{path}: row {line}: columns {prefixes} are as many and may both be the samples; a row of a CSV file has"
-            " one lead: leave the others out, or save the leads as NPZ"
+            f"{path}: row {line}: columns {prefixes} may both be the samples; a row of a CSV file has one lead: leave"
+            " the others out, or save the leads as NPZ"
         )
     for expected, index in enumerate(samples, first):
         if int(found[index][2]) != expected:
