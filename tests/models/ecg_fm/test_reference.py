@@ -236,7 +236,7 @@ def test_reference_pretraining_objective(reference: Path, mode: str) -> None:
         "code_perplexity": output.code_perplexity,
     }
     for name, value in summed.items():
-        assert value.item() == pytest.approx(float(expected[name]), rel=1e-6), name
+        assert value.item() == pytest.approx(float(expected[name]), rel=5e-6), name
     exact = {"sample_size": output.sample_size, "count": output.sample_size, "correct": output.correct}
     for name, value in exact.items():
         assert value == expected[name], name
