@@ -104,18 +104,9 @@ def legacy(path: Path, pickled: bytes, names: bytes = pickle.dumps([], 2)) -> Pa
     return path
 
 
-def tensor(
-    kind: str = "FloatStorage",
-    elements: int = 1,
-    offset: int = 0,
-    shape: tuple = (1,),
-    strides: tuple = (1,),
-    key: str = "0",
-    build: str = "_rebuild_tensor_v2",
-) -> bytes:
-    """A pickle of {"model": {"proj.weight": a tensor}} as torch writes it."""
-    built = view(kind, elements, offset, shape, strides, key, build)
-    return PROTO + b"}" + text("model") + b"}" + text("proj.weight") + built + b"ss."
+def tensor(**parts: Any) -> bytes:
+    """A pickle of {"model": {"proj.weight": a tensor}} as torch writes it; parts: as of `view`."""
+    return PROTO + b"}" + text("model") + b"}" + text("proj.weight") + view(**parts) + b"ss."
 
 
 def view(

@@ -99,7 +99,7 @@ class PretrainSettings(ReadSettings):
     checkpoint: str | Path | None = None
     """Published file of the model that --from names, where it was downloaded by hand."""
     leads: tuple[str, ...] | None = None
-    """Leads to pretrain on; one that was not recorded is derived from I and II. All recorded ones when not given."""
+    """Leads to pretrain on; a lead that was not recorded is derived from I and II. All when not given."""
     leave_out: str | Path | None = None
     """NPZ file of windows; recordings in its val and test split are not used."""
     export_float16: bool = False

@@ -30,7 +30,7 @@ class ModelSettings:
     head_dropout: float = 0.0
     """Dropout inside the head."""
     as_published: bool = False
-    """Compute as the code of the encoder's authors does, where that has a mistake that changes results."""
+    """Reproduce the code of the encoder's authors, mistakes included; only for encoders where one changes results."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -15,7 +15,7 @@ from ecgtune.io.records.reading import RecordFiles, RecordSettings
 from ecgtune.io.windows import WindowFiles, WindowSettings
 from ecgtune.workflows.auto import hand_over
 from ecgtune.workflows.auto.hand_over import _shown_candidates, _trained, commands, export_note
-from ecgtune.workflows.auto.plan_file import AutoPlan, write_plan
+from ecgtune.workflows.auto.plan_file import AutoPlan, value_text, write_plan
 
 
 @pytest.mark.parametrize("exported", [True, False])
@@ -182,7 +182,7 @@ def test_the_headline_names_every_method_of_a_mean(members, runs, of, what, aver
     ("value", "said"), [(None, "not set"), (True, "yes"), (90.0, "90"), ((0.2, 0.5), "0.2, 0.5"), ("none", "none")]
 )
 def test_decisions_are_shown_as_in_the_plan(value, said):
-    assert hand_over._shown(value) == said
+    assert value_text(value) == said
 
 
 @pytest.mark.parametrize(

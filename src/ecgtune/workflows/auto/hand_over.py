@@ -35,7 +35,7 @@ from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.material import read_split_facts
-from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_choice, stored_reasons
+from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_choice, stored_reasons, value_text
 from ecgtune.workflows.auto.schemas import Curve, TestedMetrics
 from ecgtune.workflows.auto.trainings import VERIFIED
 from ecgtune.workflows.auto.trial import PROBE, material_of
@@ -131,7 +131,7 @@ def _facts(
         "run": folders[0],
         "found": found,
         "assumed": found["assumed"],
-        "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
+        "plan_rows": [(key, f"{value_text(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
         "split": read_split_facts(out),
         "choice": choice,
         "averaged": _averaged(choice),
@@ -283,15 +283,6 @@ def _verdict(choice: dict[str, Any]) -> str:
         return "and neither of the two is shown to be better than the other"
     worse = high is not None and high < 0 and choice["groups"] >= FEWEST_GROUPS
     return "shown to be worse" if worse else "not shown to help"
-
-
-def _shown(value: Any) -> str:
-    """A value as plan.md has it."""
-    if isinstance(value, tuple):
-        return ", ".join(map(_shown, value))
-    if value is None or isinstance(value, bool):
-        return {None: "not set", True: "yes", False: "no"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _helps(found: dict[str, Any], curve: dict[str, Any], results: dict[str, Any], plan: AutoPlan) -> list[str]:

@@ -156,7 +156,7 @@ def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str], facts: Seq
             else:
                 lines.append(f"{name} = {_toml(value)}  # {said}")
             flag = f" (`{FLAGS[key]}`)" if FLAGS.get(key) else ""
-            shown = "not set" if value is None else _shown(value)
+            shown = value_text(value)
             prose.append(f"- **{name.replace('_', ' ')}: {shown}**{flag}. {_sentence(said)}.")
         prose.append("")
     write_text(out / PLAN, "\n".join(lines).strip() + "\n")
@@ -189,13 +189,10 @@ def _toml(value: Any) -> str:
     return tomli_w.dumps({"value": value}).strip().partition(" = ")[2]
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return (
-        ", ".join(map(_shown, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+def value_text(value: Any) -> str:
+    """A value of the plan as plan.md and the report have it."""
+    if isinstance(value, tuple):
+        return ", ".join(map(value_text, value))
+    if value is None or isinstance(value, bool):
+        return {None: "not set", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
