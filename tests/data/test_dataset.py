@@ -162,7 +162,7 @@ def test_labels_of_windows(tmp_path, signal, kind, text, options, classes, label
     ("names", "said"),
     [
         (("signal_0", "signal_1", "signal_2"), "which column is the label? none is named so; name it with --label"),
-        (("signal_0", "MI", "AF"), "which column is the label? it may be 'MI', 'AF'; name it with --label"),
+        (("signal_0", "MI", "AF"), "which column is the label? it may be 'MI' or 'AF'; name it with --label"),
         (("signal_0", "signal_1", "site"), "none is named so, beside 'site'; name it with --label"),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_label_column_is_not_guessed(tmp_path, names, said):
 
 def test_other_columns_are_left_out_and_told_at_each_reading(csv_file, signal):
     for columns, said in (
-        ({"site": SIXES, "age": range(12), "visit_date": SIXES}, ["not used: 'site', 'age', 'visit_date'"]),
+        ({"site": SIXES, "age": range(12), "visit_date": SIXES}, ["not used: 'site', 'age' and 'visit_date'"]),
         ({"site": SIXES, "rhythm": ["AF", "SR"] * 6}, ["the labels are those of column 'rhythm'", "not used: 'site'"]),
     ):
         path = csv_file(**columns)

@@ -54,3 +54,17 @@ from ecgtune.utils import formatting
 )
 def test_number(show, value, text):
     assert show(value) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "word", "most", "text"),
+    [
+        (["a"], "and", 12, "a"),
+        (["a", "b"], "or", 12, "a or b"),
+        (["a", "b", "c"], "and", 3, "a, b and c"),
+        (["a", "b", "c", "d", "e"], "and", 3, "a, b, c and 2 more"),
+        ([str(number) for number in range(2000)], "and", 1, "0 and 1,999 more"),
+    ],
+)
+def test_names(names, word, most, text):
+    assert formatting.listed(names, word, most) == text

@@ -21,17 +21,10 @@ from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
 from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES
-from ecgtune.io.readers.column_names import (
-    FOLD_NAMES,
-    LABEL_NAMES,
-    SITE_NAMES,
-    SPLIT_NAME,
-    label_candidates,
-    listed,
-)
+from ecgtune.io.readers.column_names import FOLD_NAMES, LABEL_NAMES, SITE_NAMES, SPLIT_NAME, label_candidates
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.text import shown
-from ecgtune.utils.formatting import counted
+from ecgtune.utils.formatting import counted, listed
 
 logger = logging.getLogger(__name__)
 
@@ -296,8 +289,8 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
         scp = f", or use PTB-XL's column {SCP_COLUMN} with --scp superclass" if SCP_COLUMN in candidates else ""
         raise QuestionError(
             path,
-            f"which column has the labels? It may be {listed(candidates)}; name one with --label, or several columns"
-            f" of 0 and 1 with --labels{scp}",
+            f"which column has the labels? It may be {listed(candidates, 'or')}; name one with --label, or several"
+            f" columns of 0 and 1 with --labels{scp}",
         )
     if candidates[0].casefold() not in LABEL_NAMES:
         _tell_labels(path, candidates[0])

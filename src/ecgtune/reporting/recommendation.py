@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ecgtune.reporting.wording import Row, lead_title, listed, named, unit_name
+from ecgtune.reporting.wording import Row, lead_title, named, unit_name
 from ecgtune.utils import formatting
 
 
@@ -52,7 +52,7 @@ def _taken(found: dict[str, Any], rows: dict[str, Row], metric: str) -> str:
         )
     cheaper = [row for row in rows.values() if row["kind"] == "method" and row["trainable"] < taken["trainable"]]
     equal = {named(rows[name]): entry for name, entry in found["differences"].items() if entry["value"] == 0}
-    has = f"shares the highest {metric} with {listed(list(equal))}" if equal else f"has the highest {metric}"
+    has = f"shares the highest {metric} with {formatting.listed(list(equal))}" if equal else f"has the highest {metric}"
     if equal and all(entry.get("identical") for entry in equal.values()):
         has += ", whose predictions of the test windows are identical to its own,"
     if not cheaper:
@@ -72,7 +72,8 @@ def _open(found: dict[str, Any], rows: dict[str, Row], results: dict[str, Any]) 
     ]
     sentence = (
         f"Too little evidence on methods with fewer trainable weights: the 95 % interval of the difference to "
-        f"{named(rows[found['best']])} includes both 0 and a loss of {found['margin']:g} for {listed(intervals)}."
+        f"{named(rows[found['best']])} includes both 0 and a loss of {found['margin']:g} for "
+        f"{formatting.listed(intervals)}."
     )
     known = [needed for needed in found["open"].values() if needed is not None]
     more = f"--folds 5 tests on every {unit}"
@@ -92,7 +93,7 @@ def _baselines(found: dict[str, Any], rows: dict[str, Row], split: dict[str, Any
     if not means and found["metric"] == "accuracy" and "positives" in test:  # a comparison without baselines
         means["the majority class"] = max(test["positives"], test["windows"] - test["positives"]) / test["windows"]
     close = [name for name, mean in means.items() if mean is not None and (low is None or mean >= low)]
-    return [f"It is not shown to be better than {listed(close)}."] if close else []
+    return [f"It is not shown to be better than {formatting.listed(close)}."] if close else []
 
 
 def _rounded(number: int) -> str:

@@ -183,7 +183,7 @@ def evaluations_sentence(results: dict[str, Any]) -> str:
     history = results.get("history", [runs])
     if len(history) < 2:
         return sentence
-    counts = listed([formatting.count(count) for count in history])
+    counts = formatting.listed([formatting.count(count) for count in history])
     return (
         f"{sentence} Results were computed {len(history)} times, with {counts} runs: runs that were added knew the "
         "results before them, so the last results may be too optimistic."
@@ -209,7 +209,7 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     else:
         verb = "has" if len(level) == 1 else "share"
         first = (
-            f"{listed([named(row) for row in level])} {verb} the highest {name} of "
+            f"{formatting.listed([named(row) for row in level])} {verb} the highest {name} of "
             f"{formatting.counted(len(methods), 'method')} on the "
             f"test windows: {value}."
         )
@@ -259,15 +259,15 @@ def _baselines(best: Row, results: dict[str, Any]) -> list[str]:
     baselines = [row for row in results["rows"] if row["kind"] == "baseline" and _score(row, lead) is not None]
     if not baselines:
         return []
-    scores = listed([f"{named(row)} {formatting.score(_score(row, lead))}" for row in baselines])
+    scores = formatting.listed([f"{named(row)} {formatting.score(_score(row, lead))}" for row in baselines])
     sentences = [f"Baselines: {scores}."]
     reached, low = _score(best, lead), best["metrics"][lead]["ci_low"] or 0
     above = [row for row in baselines if _score(row, lead) > reached]
     within = [row for row in baselines if low <= _score(row, lead) <= reached]
     if above:
-        sentences.append(f"No method reaches {listed([named(row) for row in above])}.")
+        sentences.append(f"No method reaches {formatting.listed([named(row) for row in above])}.")
     if within:
-        names = listed([named(row) for row in within])
+        names = formatting.listed([named(row) for row in within])
         sentences.append(f"The interval of the best method includes the score of {names}: no method is clearly better.")
     return sentences
 
@@ -314,8 +314,3 @@ def named(row: Row) -> str:
 
 def _score(row: Row, metric: str) -> Any:
     return row["metrics"][metric]["mean"]
-
-
-def listed(items: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -76,10 +76,10 @@ def counted(number: float, noun: str, several: str = "") -> str:
     return f"{count(number)} {noun if number == 1 else several or f'{noun}s'}"
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """Format names as `a, b, c and 4 more`."""
-    more = f" and {count(len(names) - most)} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+def listed(names: Sequence[str], word: str = "and", most: int = 12) -> str:
+    """Format names as `a, b and c`, and more than `most` as `a, b, c and 4 more`; word: in place of "and"."""
+    *first, last = names if len(names) <= most else (*names[:most], f"{count(len(names) - most)} more")
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def rate(value: float | None) -> str:

@@ -57,7 +57,7 @@ def test_links_to_files_are_followed_and_nothing_else_is(tmp_path, caplog):
         (folder / more).symlink_to(elsewhere)
     find_recordings(folder)
     assert [message.partition(";")[0] for message in caplog.messages] == [
-        f"{folder}: 2 links to folders are not followed (around, more)",
+        f"{folder}: 2 links to folders are not followed (around and more)",
         f"{folder}: 5 links to folders are not followed (also, and, around and 2 more)",
     ]
 

@@ -35,8 +35,3 @@ def _has_other_meaning(name: str) -> bool:
     """Whether a name in small letters says that the column holds no labels."""
     words = re.findall(r"[^\W_]+", name)
     return name in _NO_LABELS or (bool(words) and words[-1] in _LAST_WORDS and words[0] not in LABEL_NAMES)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the names for a message; of many, the first twelve and the number."""
-    return ", ".join(names[:12]) + (f", ... ({len(names)})" if len(names) > 12 else "")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.readers.base import PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES, WindowColumns
-from ecgtune.io.readers.column_names import LABEL_NAMES, SPLIT_NAME, label_candidates, listed
+from ecgtune.io.readers.column_names import LABEL_NAMES, SPLIT_NAME, label_candidates
 from ecgtune.text import shown
-from ecgtune.utils.formatting import counted
+from ecgtune.utils.formatting import counted, listed
 
 _PREFIX = "signal_"  # of samples, whatever other columns have numbers
 _MOST_NUMBERED = 2  # columns with a number, from 1, that a table of labels may have: infarction_stadium1 and 2
@@ -107,7 +107,7 @@ def _label(path: Path, line: int, names: tuple[str, ...], samples: Sequence[int]
         return samples[-1]
     if len(candidates) != 1:
         found = [shown(name) for name in candidates or (names[index] for index in others)]
-        it = f"it may be {listed(found)}" if candidates else "none is named so"
+        it = f"it may be {listed(found, 'or')}" if candidates else "none is named so"
         it += f", beside {listed(found)}" if found and not candidates else ""
         raise QuestionError(f"{path}: row {line}", f"which column is the label? {it}; name it with --label")
     return names.index(candidates[0])

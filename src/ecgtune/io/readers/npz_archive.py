@@ -22,7 +22,7 @@ from ecgtune.io.readers.csv_dialect import workbook_error
 from ecgtune.text import shown
 from ecgtune.utils.archives import is_bomb, open_zip
 from ecgtune.utils.files import open_file
-from ecgtune.utils.formatting import counted
+from ecgtune.utils.formatting import counted, listed
 
 RATE_KEYS = ("sampling_rate", "fs")
 ARCHIVE = "an NPZ archive"
@@ -109,7 +109,7 @@ class Archive:
 
     def listed(self) -> str:
         """Return the names of the arrays for a message."""
-        return ", ".join(shown(name) for name in sorted(self.keys)[:12]) or "no array"
+        return listed([shown(name) for name in sorted(self.keys)] or ["no array"])
 
     @contextmanager
     def _open(self, key: str) -> Iterator[tuple[IO[bytes], ArrayHeader]]:

@@ -188,7 +188,7 @@ def _within(folder: Path, without: Collection[str]) -> Iterator[Path]:
             "%s: %s not followed (%s); link the files, or give the folder that holds them",
             folder,
             "a link to a folder is" if len(linked) == 1 else f"{len(linked)} links to folders are",
-            listed(linked),
+            listed(linked, most=3),
         )
     if empty:
         suffixes = ", ".join(suffix for each in by_suffix.values() for suffix in each)
