@@ -472,7 +472,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         after = np.random.default_rng(number).uniform(0, whole.seconds, kills).tolist()
         states, temporary = killed_states(server, name, work / name)
         damages = [
-            [(f"after {seconds:.3f} s", random_kill(server, name, seconds)) for seconds in after],
+            [(f"after {seconds:.6f} s", random_kill(server, name, seconds)) for seconds in after],
             [(f"state {state.name}", left_by_kill(state)) for state in chosen(states, options.states)],
             [
                 (f"write {at}", full_disk(server, name, at))
