@@ -53,6 +53,7 @@ from ecgtune.config.optimisation import Optimisation  # noqa: E402
 from ecgtune.config.trainer import TrainerSettings  # noqa: E402
 from ecgtune.errors import EcgtuneError  # noqa: E402
 from ecgtune.io.writing import write_csv  # noqa: E402
+from ecgtune.runtime.model import load_onnxruntime  # noqa: E402
 from ecgtune.utils.locks import LOCK, OWNER  # noqa: E402
 from helpers.pretraining import TEACHER, write_recordings  # noqa: E402
 
@@ -75,7 +76,7 @@ IMPORTS = (
     *(f"ecgtune.workflows.{name}" for name in ("fine_tune", "compare", "sweep.sweep", "pretrain", "predict", "export")),
     *("ecgtune.deployment.export", "ecgtune.deployment.run", "ecgtune.methods.lora.layers", "ecgtune.runtime.model"),
     *("matplotlib.backends.backend_svg", "optuna", "optuna.storages", "sqlalchemy.dialects.sqlite", "peft"),
-    *("onnxruntime", "onnxscript", "pyarrow.csv", "scipy.signal", "torch.onnx", "torch.utils.flop_counter"),
+    *("onnxscript", "pyarrow.csv", "scipy.signal", "torch.onnx", "torch.utils.flop_counter"),
 )
 
 
@@ -237,6 +238,7 @@ class Server:
 
     def __init__(self, place: Place, work: Path, training: bool) -> None:
         if training:
+            load_onnxruntime()
             for module in IMPORTS:
                 import_module(module)
             from matplotlib.figure import Figure

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from ecgtune.reporting import style
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime before ecgtune does
 _SAVE = style._save
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
+from collections.abc import Callable
 from typing import Any
 
-# Controls (C0, C1), line and paragraph separators, marks that change the direction of text or are invisible, lone
-# surrogates, and tags. Joiners (U+200C, U+200D) stay: words of several languages need them.
+# Controls (C0, C1), line and paragraph separators, marks that change the direction of text, lone surrogates, tags, and
+# characters that are shown as nothing.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
 )
+# Runs of what may be combining marks, which are no letters, and joiners (U+200C, U+200D), with the character in front.
+_MARKED = re.compile(r"(?s:^|.)[^\w\s\x00-\u02ff\u2010-\u206f\u3000-\u3020]+")
+_JOINERS = "\u200c\u200d"
+#: Marks on one letter that are shown; Hebrew and Tibetan need up to four, Vietnamese, Thai and Arabic three.
+MOST_MARKS = 4
 
 #: How Python's encoder writes lone surrogates, which UTF-8 does not have.
 UNENCODABLE = "backslashreplace"
@@ -21,12 +30,44 @@ MOST_REASON = 160
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Return text with every character escaped that could act on a terminal or a page, such as `\x1b` or `\u202e`.
 
-    lines: keep line feeds and tabs. Everything that the program shows and that can hold text of a file passes here.
+    So are characters that are invisible, and combining marks without a letter or above `MOST_MARKS` on one, which are
+    drawn over other text. lines: keep line feeds and tabs. Everything that the program shows and that can hold text of
+    a file passes here.
     """
-    keep = "\n\t" if lines else ""
-    return _UNSAFE.sub(
-        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode("ascii"), text
-    )
+    return _escaped(text, lambda unsafe: unsafe.encode("unicode_escape").decode("ascii"), r"\n\t" if lines else "")
+
+
+def printable_json(text: str) -> str:
+    """Return JSON with the characters that `printable` escapes as escapes of JSON: the same values."""
+    return _escaped(text, lambda unsafe: json.dumps(unsafe)[1:-1], r"\n")
+
+
+def _escaped(text: str, escape: Callable[[str], str], keep: str) -> str:
+    if not text.isascii():
+        text = _MARKED.sub(lambda found: _few_marks(found[0], escape), text)
+    unsafe = re.compile(f"(?![{keep}]){_UNSAFE.pattern}") if keep else _UNSAFE
+    return unsafe.sub(lambda found: escape(found[0]), text)
+
+
+def _few_marks(run: str, escape: Callable[[str], str]) -> str:
+    """Escape the marks of a run that have no letter in front, or `MOST_MARKS` others on it."""
+    parts, marks = [], MOST_MARKS
+    for each in run:
+        if _is_mark(each):
+            marks += 1
+            parts.append(escape(each) if marks > MOST_MARKS else each)
+        else:
+            parts.append(each)
+            marks = 0 if each.isalnum() or each in "#*" or (each > "\x7f" and _is_visible(each)) else MOST_MARKS
+    return "".join(parts)
+
+
+def _is_mark(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character) in ("Mn", "Me")
+
+
+def _is_visible(character: str) -> bool:
+    return not (character.isspace() or _UNSAFE.match(character))
 
 
 def one_line(text: str) -> str:
@@ -44,6 +85,19 @@ def utf8(text: str) -> bytes:
 def is_utf8(text: str) -> bool:
     """Whether text has no lone surrogates. Libraries that do not open files of other names get their content."""
     return text == text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def name_problem(name: str) -> str | None:
+    """Why a text of a file cannot be the name of a class or label, as a clause; None where it can.
+
+    Names of files and recordings may have lone surrogates, the bytes of a name that is no UTF-8; names of classes may
+    not, because graphs, pages and other programs take Unicode only.
+    """
+    if not is_utf8(name):
+        return "is no valid Unicode text; write the name in UTF-8"
+    if not any(_is_visible(each) and not _is_mark(each) for each in name):
+        return "has no visible character; give it a name"
+    return None
 
 
 def printable_values(value: Any) -> Any:
@@ -72,7 +126,7 @@ def reason_of(error: BaseException) -> str:
 
 def shown(value: object) -> str:
     """Format a value of a file for a one-line message: quoted, control characters escaped, at most 40 characters."""
-    return repr(str(value)[:40])
+    return printable(repr(str(value)[:40]))
 
 
 def shown_name(name: str) -> str:

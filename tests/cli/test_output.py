@@ -1,6 +1,7 @@
 """Output that cannot be shown or written as it is: escaped, or one line and status 2."""
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -42,14 +43,60 @@ def command(*tokens, **settings):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-@pytest.mark.parametrize("tokens", [["--help"], ["methods"], ["compare", "--help"]])
+@pytest.mark.parametrize("tokens", [["--help"], ["methods"], ["compare", "--help"], ["data"]])
 def test_a_full_stdout_is_one_line(tokens):
     with open("/dev/full", "w") as full:
         done = command(*tokens, stdout=full)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert "No space left on device" in done.stderr
-    assert done.stderr.count("\n") == 1
+    expected = "error: standard output cannot be written (No space left on device); files that were written are kept\n"
+    assert done.stderr == expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes streams is needed")
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stderr_moves_nothing_to_stdout(closed, tmp_path):
+    """Nor to a file, of which the number would be that of a stream."""
+    shell = f"exec {sys.executable} -c '{OPENS}' {closed}"
+    done = subprocess.run(["sh", "-c", shell], stdout=subprocess.PIPE, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert json.loads((tmp_path / "file").read_text()) == 3
+
+
+OPENS = """
+import ecgtune.cli.app, ecgtune.cli.main, os
+from ecgtune.errors import DataError
+def run(name, tokens):
+    with open("file", "w") as file:
+        file.write(str(min(file.fileno(), 3)))
+        os.write(2, b"a library")
+        raise DataError("no recording")
+ecgtune.cli.app.run = run
+ecgtune.cli.main.main(["models"])
+""".replace("\n", "\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "say('x' * 100_000)",
+        "from rich.console import Console; Console().print('x' * 100_000)",
+        "from ecgtune.cli.app import make_app; make_app('data', App()).help_print([])",
+    ],
+)
+def test_a_reader_that_is_gone_ends_the_command_quietly(body):
+    code = "import ecgtune.cli.main as program\nfrom cyclopts import App\nfrom ecgtune.cli.output import say\n"
+    code += f"def run(tokens):\n    {body}\nprogram._run = run\nprogram.main(['models'])"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def test_logs_of_other_libraries_are_escaped(capsys, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    show_log(logging.INFO)
+    logging.getLogger("somebody").warning("%s", NAME)
+    logging.getLogger("matplotlib").warning("created a temporary cache directory")
+    assert capsys.readouterr().err == "AF\\x1b[2J error: fake line\\u202e\n"
 
 
 def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch):

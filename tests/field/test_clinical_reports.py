@@ -187,9 +187,9 @@ CASES = {
     ),
     "holgern/pyedflib#199": Case(
         "Samples of a record are divided by its duration, which need not be a second.",
-        edf(II, duration="2"),
+        edf(II, duration="0.5"),
         MV[:1],
-        rate=10.0,
+        rate=40.0,
     ),
     "holgern/pyedflib#167": Case(
         "Records of a tenth of a second have ten times their samples per second.",

@@ -28,9 +28,9 @@ from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.loading import load_model
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.averaging import WeightAverage
-from ecgtune.training.loop import State
 from ecgtune.training.run_folder import RunFolder, begin_run, log_text
 from ecgtune.training.schedule import make_optimizer, parameter_groups
+from ecgtune.training.state import Course, State
 from ecgtune.utils.files import write_json, write_text
 from helpers.models import TINY, tiny_classifier
 from helpers.settings import loop
@@ -72,6 +72,16 @@ def write(name: str, content: str | bytes) -> Change:
     return lambda folder: (folder / name).write_bytes(raw)
 
 
+def _instead(name: str, make: Callable[[Path], object]) -> Change:
+    """Put something else in the place of a file."""
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        make(folder / name)
+
+    return change
+
+
 def weights(name: str, change: Callable[[dict[str, torch.Tensor]], object], seal: str = "") -> Change:
     """Change the tensors of a safetensors file. seal: JSON file that holds its checksum."""
 
@@ -83,6 +93,17 @@ def weights(name: str, change: Callable[[dict[str, torch.Tensor]], object], seal
             edit(seal, "format", value=1, seal=True)(folder)
 
     return apply
+
+
+def all_of(*changes: Change) -> Change:
+    return lambda folder: [change(folder) for change in changes]
+
+
+def head(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Change:
+    """Give a converted encoder a head; bias: zeros by default."""
+    bias = torch.zeros(len(weight)) if bias is None else bias
+    tensors = {"head.weight": weight, "head.bias": bias}
+    return weights("model.safetensors", lambda found: found.update(tensors), "model.json")
 
 
 def first(kind: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[dict[str, torch.Tensor]], object]:
@@ -122,6 +143,34 @@ FILES: dict[str, bytes] = {
     "empty": b"",
     "text": b"not safetensors",
     "a pickle": asks("os system", "REDUCE"),
+}
+
+
+def many_tensors(count: int) -> bytes:
+    """A safetensors file of numbers for an encoder."""
+    header = {f"encoder.{n}": {"dtype": "U8", "shape": [1], "data_offsets": [n, n + 1]} for n in range(count)}
+    raw = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(raw)) + raw + bytes(count)
+
+
+ORIGIN = {"kind": "pretrained", "source": "x.pt", "sha256": None, "seed": None, "used": [], "left_out": []}
+#: Facts in `model.json` of an encoder with a head of three outputs.
+FACTS: dict[str, tuple[str, Any]] = {
+    "licence a list": ("converted_from", ORIGIN | {"licence": [1]}),
+    "terms a table": ("continued_from", ORIGIN | {"terms": {"x": 1}}),
+    "terms of escapes": ("converted_from", ORIGIN | {"terms": "\x1b[31mx\nerror: y"}),
+    "terms of 15 MB": ("converted_from", ORIGIN | {"terms": "x" * (15 << 20)}),
+    "source a list": ("converted_from", ORIGIN | {"source": []}),
+    "origin without source": ("converted_from", {"kind": "pretrained"}),
+    "origin a list": ("continued_from", [1]),
+    "objective a list": ("pretraining", {"objective": [1]}),
+    "label names equal": ("label_names", ["a", "a", "b"]),
+    "label names empty": ("label_names", ["a", "", "b"]),
+    "label names blank": ("label_names", ["a", " ", "b"]),
+    "label names of escapes": ("label_names", ["a", "\x1b[31m", "b\nerror: x"]),
+    "label names of 100,000 letters": ("label_names", ["a", "b", "c" * 100_000]),
+    "label names of numbers": ("label_names", [0, 1, 2]),
+    "label names too many": ("label_names", ["a", "b", "c", "d"]),
 }
 JSON: dict[str, str] = {
     "null": "null",
@@ -194,6 +243,14 @@ def encoders() -> dict[str, Change]:
             lambda tensors: tensors.update({"head.weight": torch.tensor(1.0), "head.bias": torch.tensor(1.0)}),
             name,
         ),
+        "200,000 tensors": all_of(
+            lambda folder: (folder / "model.safetensors").write_bytes(many_tensors(200_000)),
+            edit(name, "format", value=1, seal=True),
+        ),
+        "head of 100,000 outputs": head(torch.zeros(100_000, 32)),
+        "head with a bias of int64": head(torch.zeros(3, 32), torch.full((3,), 1 << 62)),
+        **{f"head of {kind}": head(torch.ones(3, 32).to(kind)) for kind in (torch.int64, torch.bool, torch.uint8)},
+        **{key: all_of(head(torch.zeros(3, 32)), edit(name, fact, value=v)) for key, (fact, v) in FACTS.items()},
     }
     return made
 
@@ -266,6 +323,13 @@ LOGS: dict[str, Any] = {
     "loss a list": ROW | {"train_loss": [0.5]},
     "loss NaN": ROW | {"train_loss": math.nan},
     "loss 10^400": ROW | {"train_loss": 10**400},
+    "loss 10^300": ROW | {"train_loss": 1e300},
+    "loss null": ROW | {"train_loss": None},
+    "loss -9": ROW | {"val_loss": -9.0},
+    "AUROC 7": ROW | {"val_auroc": 7.0},
+    "accuracy -1": ROW | {"train_accuracy": -1.0},
+    "seconds -1": ROW | {"seconds": -1.0},
+    "a name of escapes": ROW | {"\x1b[31m" * 100: 1.0},
     "a number": 1,
     "a list": [1],
     "null": None,
@@ -277,6 +341,11 @@ def reports() -> dict[str, Change]:
     made = {f"log {key}": write("log.jsonl", json.dumps(row)) for key, row in LOGS.items()}
     made |= {"log deep": write("log.jsonl", DEEP), "log 65 levels": write("log.jsonl", "[" * 65 + "]" * 65)}
     made |= {"log cut": write("log.jsonl", json.dumps(ROW)[:-9]), "log 20 MB": write("log.jsonl", JSON["20 MB"])}
+    made |= {"log of 400,000 lines": write("log.jsonl", (json.dumps(ROW) + "\n") * 400_000)}
+    made |= {f"log of epoch {epoch}": write("log.jsonl", json.dumps(ROW | {"epoch": epoch})) for epoch in (0, 2)}
+    made |= {f"{name} {kind}": _instead(name, make) for name in ("log.jsonl", "calibration.json", "certainty.json")
+             for kind, make in {"a pipe": os.mkfifo, "a folder": Path.mkdir}.items()}  # fmt: skip
+    made |= {"environment 300,000 tables": write("environment.json", '{"x": [' + "{}," * 300_000 + "1]}")}
     made |= {f"environment {key}": write("environment.json", _json_text(text)) for key, text in JSON.items()}
     deep = {"data": json.loads("[" * 100 + "]" * 100)}
     made |= {"environment 100 levels": write("environment.json", json.dumps(deep))}
@@ -306,8 +375,7 @@ class TrainingParts:
             "average": self.average.tensors(),
             "optimizer": self.optimizer,
             "scale": {},
-            "epochs": 3,
-            "steps": 6,
+            "course": Course(epochs=3, steps=6, most_gradient=8.0, weight_of=lambda epoch, steps: 8.0 * steps),
         }
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -365,6 +433,7 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "optimizer with a text as rate": _set("optimizer", "param_groups", 0, "lr", value="abc"),
     "optimizer without rate": _set("optimizer", "param_groups", 0, "lr"),
     "optimizer with a rate of NaN": _set("optimizer", "param_groups", 0, "lr", value=math.nan),
+    "optimizer with a rate of 10^15": _set("optimizer", "param_groups", 0, "lr", value=1e15),
     "optimizer with a tensor as weight decay": _set(
         "optimizer", "param_groups", 0, "weight_decay", value=torch.zeros(2)
     ),
@@ -387,6 +456,14 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "moments of a step as text": _moments("step", lambda tensor: "x"),
     "moments of another shape": _set("optimizer", "state", 0, "exp_avg", value=torch.zeros(1, 1)),
     "moments of NaN": _set("optimizer", "state", 0, "exp_avg", value=torch.tensor(math.nan)),
+    "moments of 3 * 10^38": _moments("exp_avg_sq", lambda tensor: torch.full_like(tensor, 3e38)),
+    "moments beyond the gradients": _moments("exp_avg", lambda tensor: torch.full_like(tensor, -9.0)),
+    **{
+        f"moments of number {number(1)!r}": lambda content, number=number: content["optimizer"].update(
+            state={number(key) if key == 1 else key: entry for key, entry in content["optimizer"]["state"].items()}
+        )
+        for number in (bool, float)
+    },
     "moments null": _set("optimizer", "state", 0, value=None),
     "moments of number 10^6": _set("optimizer", "state", 10**6, value={}),
     "epoch 10^9": _set("state", "epoch", value=10**9),
@@ -400,18 +477,40 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "best epoch 0": _set("state", "best_epoch", value=0),
     "best score of no epoch": _set("state", "best_score", value=0.9),
     "steps without sums": _set("state", "sums", value={}),
-    "weight of the steps -1": _set("state", "weight_sum", value=-1.0),
+    "sums without a loss": _set("state", "sums", value={"x": 1.0}),
+    "sums -5": _set("state", "sums", value={"loss": -5.0}),
+    "sums 10^308": _set("state", "sums", value={"loss": 1e308}),
+    "100,000 sums": _set("state", "sums", value={"loss": 1.0} | {f"x{n}": 1.0 for n in range(100_000)}),
+    "sums with a name of escapes": _set("state", "sums", value={"loss": 1.0, "\x1b[31m": 1.0}),
+    **{f"weight of the steps {w:g}": _set("state", "weight_sum", value=w) for w in (-1.0, 15.9, 1e15, 5e-324)},
+    "skipped 1 without fp16": _set("state", "skipped", value=1),
+    "skipped 2^53": _set("state", "skipped", value=1 << 53),
+    "peak memory 2^53": _set("state", "peak_memory", value=1 << 53),
+    "audit of 20 MB": _set("state", "audit", value="x" * (20 << 20)),
+    "audit of escapes": _set("state", "audit", value="\x1b[31m\nerror: x"),
     "log of epoch 99": _set("state", "log", 0, "epoch", value=99),
     "log with AUROC NaN": _set("state", "log", 0, "val_auroc", value=math.nan),
     "log with AUROC as text": _set("state", "log", 0, "val_auroc", value="0.5"),
     "log without AUROC": _set("state", "log", 0, "val_auroc"),
     "log with a number as name": _set("state", "log", 0, 7, value=0.5),
+    "log with AUROC and score 7": lambda content: (
+        content["state"]["log"][0].update(val_auroc=7.0),
+        content["state"].update(best_score=7.0),
+    ),
+    "log with a loss of NaN": _set("state", "log", 0, "train_loss", value=math.nan),
+    "log with an infinite loss": _set("state", "log", 0, "train_loss", value=math.inf),
+    "log with a loss of -9": _set("state", "log", 0, "val_loss", value=-9.0),
+    "log with seconds -1": _set("state", "log", 0, "seconds", value=-1.0),
+    "log with a name of escapes": _set("state", "log", 0, "\x1b[31m" * 100, value=0.5),
     "log null": _set("state", "log", value=None),
     "log empty": _set("state", "log", value=[]),
     "log of numbers": _set("state", "log", value=[1]),
     "seconds infinite": _set("state", "seconds", value=math.inf),
+    "seconds -10^9": _set("state", "seconds", value=-1e9),
     "state missing": _set("state"),
     "state of another version": _set("state", "new", value=1),
+    "content of another version": _set("new", value=1),
+    "optimizer of another version": _set("optimizer", "new", value=1),
     "scale of fp16": _set("scale", value={"scale": 65536.0}),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from helpers.auto import FINGERPRINT, choice, job, results, trained
 from hostile.folders import DEEP, JSON
 from hostile.pickled import asks, checkpoints
 from hostile.signals import WINDOWS
+from hostile.sweeps import SWEEPS
 
 Write = Callable[[Path], Path]
 ROWS = 60
@@ -303,6 +305,12 @@ AUTOS: dict[str, Write] = {
 }  # fmt: skip
 
 
+def _no_file(name: str) -> dict[str, Write]:
+    """What has the name of a file and is none."""
+    kinds = {"a pipe": os.mkfifo, "a folder": Path.mkdir, "a link to itself": lambda path: path.symlink_to(path)}
+    return {kind: _in(name, make) for kind, make in kinds.items()}
+
+
 def _in(name: str, write: Callable[[Path], object]) -> Write:
     def make(folder: Path) -> Path:
         write(folder / name)
@@ -316,10 +324,11 @@ INPUTS: dict[str, dict[str, Write]] = {
     "auto data": dict(list(WINDOWS.items())[1::4]),
     "evaluated": EVALUATED,
     "program": PROGRAMS,
-    "prints": PRINTS,
-    "import": IMPORTS,
-    "pretraining": PRETRAININGS,
+    "prints": PRINTS | _no_file("prints.npz"),
+    "import": IMPORTS | _no_file("mine.py"),
+    "pretraining": PRETRAININGS | _no_file("pretrain.toml"),
     "map": MAPS,
     "request": REQUESTS,
     "auto": AUTOS,
+    "sweep": {name: _in("sweep.db", write) for name, write in SWEEPS.items()},
 }

@@ -129,6 +129,15 @@ def _auto() -> Reader:
     return lambda path: readers[path.name](path)
 
 
+def _sweep() -> Reader:
+    """The database of a sweep that resumes; a first one loads what optuna needs."""
+    from hostile.sweeps import open_sweep
+
+    with tempfile.TemporaryDirectory() as place:
+        open_sweep(Path(place) / "sweep.db")
+    return open_sweep
+
+
 INPUT_READERS: dict[str, Callable[[], Reader]] = {
     "start": _start,
     "auto data": _auto_data,
@@ -140,4 +149,5 @@ INPUT_READERS: dict[str, Callable[[], Reader]] = {
     "map": _map,
     "request": _request,
     "auto": _auto,
+    "sweep": _sweep,
 }

@@ -187,6 +187,7 @@ RECORDINGS: dict[str, Write] = {
     "a pickle as MAT": _text("rec.mat", pickle.dumps(_Runs())),
     "WFDB: 10^12 samples": _wfdb(lambda text: text.replace(" 250 40", " 250 1000000000000")),
     "WFDB: rate 0": _wfdb(lambda text: text.replace(" 250 40", " 0 40")),
+    "WFDB: rate 10^-300": _wfdb(lambda text: text.replace(" 250 40", " 1e-300 40")),
     "WFDB: rate NaN": _wfdb(lambda text: text.replace(" 250 40", " nan 40")),
     "WFDB: 10^9 channels": _wfdb(lambda text: text.replace("rec 3 ", "rec 1000000000 ")),
     "WFDB: -3 channels": _wfdb(lambda text: text.replace("rec 3 ", "rec -3 ")),
@@ -204,6 +205,7 @@ RECORDINGS: dict[str, Write] = {
     "EDF: 10^8 records": _bad_edf(236, b"99999999"),
     "EDF: -1 records": _bad_edf(236, b"-5      "),
     "EDF: records of 0 s": _bad_edf(244, b"0       "),
+    "EDF: records of 10^-300 s": _bad_edf(244, b"1e-300  "),
     "EDF: records of NaN s": _bad_edf(244, b"nan     "),
     "EDF: 9999 signals": _bad_edf(252, b"9999"),
     "EDF: -1 signals": _bad_edf(252, b"-1  "),
@@ -326,6 +328,10 @@ def _table(make: Callable[[Path], object]) -> Write:
     return write
 
 
+def _packed_table(folder: Path, rows: bytes) -> Path:
+    return _records(gzip.compress(TABLE.encode() + rows, 1))(folder)
+
+
 RECORDS: dict[str, Write] = {
     "samples without end": _records(change=_linked("rec.dat", "/dev/zero")),
     "samples in a pipe": _records(change=_pipe("rec.dat")),
@@ -343,6 +349,14 @@ RECORDS: dict[str, Write] = {
     "a table that links to itself": _table(lambda path: path.symlink_to("t.csv")),
     "a table of 2 MB in a row": _records("a" * (2 << 20)),
     "a table of formats of spreadsheets": _table(lambda path: _member(path, "xl/worksheets/sheet1.xml", b"<a>" * 1000)),
+    "a table of 20 million rows": lambda folder: _packed_table(folder, b",\n" * 20_000_000),
+    "a table of 200,000 unknown records": lambda folder: _packed_table(
+        folder, b"".join(b"%d,1\n" % n for n in range(200_000))
+    ),
+    "a table of 60 rows of 900,000 cells": lambda folder: _packed_table(folder, (b"," * 900_000 + b"\n") * 60),
+    "a label of 199 letters in 500,000 rows": lambda folder: _packed_table(
+        folder, b"x,%s\n" % (b"q" * 199) + b"".join(b"x%d,1\n" % n for n in range(500_000))
+    ),
     "a name above the folder": _records("record,label\n../records/rec,1\na,0\nb,1\n"),
     "a name in /etc": _records("record,label\n/etc/passwd,1\na,0\nb,1\n"),
     "a zero byte in a name": _records("record,label\nre\0c,1\na,0\nb,1\n"),
@@ -373,10 +387,36 @@ WINDOWS: dict[str, Write] = {
         folder / "w.npz", signal=np.eye(4), label=np.array(["a" * 10_000_000, "b", "a", "b"])
     ),
     "NPZ: beyond float32": lambda folder: _npz(folder / "w.npz", signal=np.eye(4) * 1e39, label=[0, 1, 0, 1]),
+    **{
+        f"NPZ: a label {name}": lambda folder, label=label: _npz(
+            folder / "w.npz", signal=np.eye(4), label=np.array([label, "b"] * 2)
+        )
+        for name, label in {
+            "of half a character": "AF\ud800",
+            "of bytes": "A\udce9F",
+            "that nobody sees": "\u3164",
+            "of marks": "\u0301" * 9,
+        }.items()
+    },
     "NPZ: NaN": lambda folder: _npz(folder / "w.npz", signal=np.full((4, 9), np.nan), label=[0, 1, 0, 1]),
     "NPZ: constant": lambda folder: _npz(folder / "w.npz", signal=np.ones((4, 9)), label=[0, 1, 0, 1]),
     "NPZ: a name twice": lambda folder: _twice(folder / "w.npz"),
     "NPZ: a pickle": _text("w.npz", pickle.dumps(_Runs())),
+    "NPZ: 67 million classes": lambda folder: _packed_npz(
+        folder / "w.npz", {"classes": (67_000_000, "?")}, signal=np.eye(4), label=np.eye(4, 2)
+    ),
+    "NPZ: 8 million classes": lambda folder: _packed_npz(
+        folder / "w.npz", {"classes": (8_000_000, "f8")}, signal=np.eye(4), label=np.eye(4, 2)
+    ),
+    "NPZ: 30 million windows": lambda folder: _packed_npz(
+        folder / "w.npz", {"signal": ((30_000_000, 2), "i1"), "label": (30_000_000, "?")}
+    ),
+    "CSV: a gzip of 10 million windows": lambda folder: _gzip(
+        folder / "w.csv.gz", b"signal_0,signal_1,label\n" + b"0,1,1\n1,0,0\n" * (5 << 20)
+    ),
+    "CSV: a label of 199 letters": lambda folder: _gzip(
+        folder / "w.csv.gz", b"signal_0,signal_1,label\n1,0,%s\n" % (b"q" * 199) + b"0,1,1\n1,0,0\n" * (2 << 20)
+    ),
 }
 POOLS: dict[str, Write] = {
     "NPZ: 1.5 GB of zeros": lambda folder: _zeros_npz(
@@ -394,6 +434,23 @@ POOLS: dict[str, Write] = {
         folder / "p.npz", [np.ones((1000, 9))], ["a"], leads=["I"] * 1000
     ),
     "NPZ: rate 0": lambda folder: write_recordings(folder / "p.npz", sampling_rate=0),
+    "NPZ: rate 10^-300": lambda folder: write_recordings(folder / "p.npz", sampling_rate=1e-300),
+    "NPZ: 66 million records": lambda folder: _packed_npz(
+        folder / "p.npz", {"offset": (66_000_001, "i1"), "record": (66_000_000, "?")}, signal=np.arange(2000.0), fs=100
+    ),
+    "NPZ: 66 million records, 3 offsets": lambda folder: _packed_npz(
+        folder / "p.npz", {"record": (66_000_000, "?")}, offset=[0, 5, 9], signal=np.arange(9.0), fs=100
+    ),
+    "NPZ: 600,000 records": lambda folder: _packed_npz(
+        folder / "p.npz", {"signal": (600_000, "i1")}, offset=np.arange(600_001), record=np.arange(600_000), fs=100
+    ),
+    "NPZ: offset of fractions": lambda folder: write_recordings(folder / "p.npz", offset=[0, 9.5], record=["a"]),
+    "NPZ: a name twice": lambda folder: write_recordings(folder / "p.npz", record=["a"] * 12),
+    "NPZ: two units": lambda folder: write_recordings(folder / "p.npz", unit=["mV", "uV"]),
+    "NPZ: beyond float": lambda folder: write_recordings(folder / "p.npz", [np.full(2000, 1.7e308)], ["a"]),
+    "NPZ: beyond double": lambda folder: write_recordings(
+        folder / "p.npz", [np.full(2000, np.longdouble(10) ** 4000)], ["a"]
+    ),
     "NPZ: pickled names": lambda folder: _member(
         folder / "p.npz", "record.npy", _pickled_array(), **{"offset.npy": _npy_header("(2,)", "'<i8'") + bytes(16)}
     ),
@@ -425,6 +482,18 @@ def _zeros_npz(path: Path, shape: tuple[int, ...] = (3, 125_000_000), **others: 
             buffer = io.BytesIO()
             np.save(buffer, np.asarray(value))
             file.writestr(f"{key}.npy", buffer.getvalue())
+    return path
+
+
+def _packed_npz(path: Path, large: dict[str, tuple[object, str]], **others: object) -> Path:
+    """An archive of zeros of shapes and types in little space, beside other arrays."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for key, (shape, kind) in large.items():
+            with file.open(f"{key}.npy", "w") as member:
+                np.save(member, np.zeros(shape, kind))  # type: ignore[arg-type]
+        for key, value in others.items():
+            with file.open(f"{key}.npy", "w") as member:
+                np.save(member, np.asarray(value))
     return path
 
 

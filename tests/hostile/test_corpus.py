@@ -160,6 +160,9 @@ LARGE = (
     "one line",
     "all zeros",
     "10^9 l",
+    " million ",
+    "900,000",
+    "199 letters",
 )
 PARTS = [False, pytest.param(True, marks=pytest.mark.slow)]  # every sixth of the others, and all the rest
 Files = dict[str, tuple[str, Callable[[Path], Path]]]

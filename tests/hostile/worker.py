@@ -58,10 +58,10 @@ def _reader(kind: str) -> Callable[[Path], object]:
         options = ReadOptions(lead_names=("I", "II", "V1"), ignore_checksums=True)
         return lambda path: _answered(path, options, refused=kind == "recording")
     if kind == "exported":
-        import onnxruntime  # noqa: F401  # loaded outside of the measurement
-
+        from ecgtune.runtime.model import load_onnxruntime
         from ecgtune.workflows.verify import verify
 
+        load_onnxruntime()  # outside of the measurement
         return verify
     if kind == "recipe":
         from ecgtune.recipes.recipe import load_recipes

@@ -133,7 +133,7 @@ NPZ: dict[str, tuple[bytes, list[str]]] = {
     "several labels, too few": (archive(label=[[0], [1]], classes=["AF"]), ["'label' has shape (2, 1)", "(4, labels)"]),
     "several labels, names too few": (
         archive(label=[[0, 1], [1, 0], [0, 1], [1, 0]], classes=["AF"]),
-        ["'classes' has 1 different name,", "2 columns"],
+        ["'classes' has 1 name,", "2 columns"],
     ),
     "several labels, third value": (
         archive(label=[[0, 1], [1, 0], [0, 2], [1, 0]], classes=["AF", "MI"]),

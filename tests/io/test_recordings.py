@@ -109,6 +109,14 @@ def test_flat_and_clipped(tmp_path, signal, flat, clipped):
         ({"offset": np.array([0, 5])}, ["(13,)", "(2,)"]),
         ({"offset": np.arange(13)[::-1].copy()}, ["must rise"]),
         ({"offset": np.arange(13)}, ["24000 samples", "ends at 12"]),
+        ({"offset": np.arange(13) * 2000.05}, ["must rise", "whole numbers", "float64"]),
+        ({"offset": np.arange(13).astype(str)}, ["must rise", "whole numbers", "<U"]),
+        ({"record": ["a"] * 12}, ["12 recordings of the name 'a'"]),
+        ({"record": np.zeros((12, 2))}, ["must rise", "12 records"]),
+        ({"signal": np.full(24000, 1e300)}, ["R00", "beyond 1e+30"]),
+        ({"signal": np.full(24000, np.longdouble(10) ** 4000)}, ["R00", "beyond 1e+30"]),
+        ({"unit": 3}, ["'unit' holds"]),
+        ({"sampling_rate": 1e-300}, ["rate is 1e-300 Hz"]),
         ({"signal": np.array(["x"] * 24000)}, ["numbers"]),
         ({"signal": np.full(24000, np.nan)}, ["R00", "NaN"]),
         ({"signal": np.zeros((2, 24000))}, ["(2, 24000)", "(1, samples)"]),
@@ -248,7 +256,7 @@ def test_gaps_are_closed_and_long_ones_left_out(tmp_path, caplog):
     file = write_recordings(tmp_path / "r.npz", [short, long, whole[700:].copy()])
     recordings = read_recordings(file, sampling_rate=100.0)
     assert recordings.length.tolist() == [2000, 1300, 1300]
-    assert "1 of 3 recordings have gaps of more than 0.1 s" in caplog.text
+    assert f"{file}: 1 of 3 recordings ('R01'): gaps of more than 0.1 s" in caplog.text
     parts = [recordings.samples[0, start:stop] for start, stop in pairwise(recordings.offset)]
     assert np.corrcoef(parts[0], whole)[0, 1] > 0.99
     assert np.corrcoef(parts[1], parts[2])[0, 1] > 0.999
@@ -277,13 +285,48 @@ def test_csv_recordings_are_read_where_the_folder_has_no_others(tmp_path):
     assert read_recordings(folder, sampling_rate=100.0, options=options).record.tolist() == ["other"]
 
 
-def test_amplitudes_that_no_ecg_has_are_told(tmp_path, caplog):
-    path = write_recordings(tmp_path / "p.npz", [beats(5, 300, seed) for seed in (1, 2)], ["a", "b"], sampling_rate=300)
-    read_recordings(path, sampling_rate=100.0, options=ReadOptions(unit="V"))
-    assert "2 of 2 recordings: the median absolute amplitude is above 20 mV" in caplog.text
+@pytest.mark.parametrize(
+    ("facts", "unit", "change", "said"),
+    [
+        (
+            {"unit": "V"},
+            None,
+            1,
+            "2 of 2 recordings (lead II of 'a' and 1 more): the median absolute amplitude is above",
+        ),
+        ({}, "V", 1, "2 of 2 recordings (lead II of 'a' and 1 more): the median absolute amplitude is above 20 mV"),
+        ({"unit": "uV"}, None, 1, None),
+        ({}, None, 1, None),
+        ({"unit": "steps"}, None, 1, None),
+        ({}, None, 1e17, "2 of 2 recordings ('a' and 1 more): lead II has samples beyond 1 V, which no ECG has in"),
+        (
+            {"unit": "mV"},
+            None,
+            np.repeat([1e-3, 1e14], [1400, 100]),
+            "2 of 2 recordings ('a' and 1 more): lead II has samples beyond 1 V, which no ECG has;",
+        ),
+    ],
+)
+def test_amplitudes_that_no_ecg_has_are_told_at_every_reading(tmp_path, caplog, facts, unit, change, said):
+    signals = [beats(5, 300, seed) * change for seed in (1, 2)]
+    path = write_recordings(tmp_path / "p.npz", signals, ["a", "b"], sampling_rate=300, **facts)
+    for _ in range(2):
+        caplog.clear()
+        read_recordings(path, sampling_rate=100.0, options=ReadOptions(unit=unit))
+        assert (f"{path}: {said}" in caplog.text) if said else not caplog.text
+
+
+def test_amplitudes_of_recordings_are_told_with_the_folder(tmp_path, caplog):
     (tmp_path / "records").mkdir()
     for name in ("a", "b"):
         write_wfdb(tmp_path / "records", 10 * digital(samples=3000), name=name, adc_gain=[1e-3] * 3)
-    caplog.clear()
     read_recordings(tmp_path / "records", sampling_rate=100.0)
-    assert "2 of 2 recordings: the median absolute amplitude is above 20 mV" in caplog.text
+    said = "records: 2 of 2 recordings ('a' and 1 more): the median absolute amplitude is above 20 mV"
+    assert said in caplog.text
+
+
+def test_the_unit_of_the_file_gives_the_millivolts(tmp_path):
+    path = write_recordings(tmp_path / "p.npz", [beats(5, 300, 1)], ["a"], sampling_rate=300, unit="uV")
+    assert read_recordings(path, sampling_rate=100.0).millivolts.tolist() == [1e-3]
+    with pytest.raises(DataError, match=r"p\.npz: says that its unit is uV, but --unit says mV"):
+        read_recordings(path, sampling_rate=100.0, options=ReadOptions(unit="mV"))

@@ -24,6 +24,7 @@ from ecgtune.models.loading import load_model
 from ecgtune.models.weights import Weights
 from ecgtune.utils.files import file_sha256
 from helpers.models import one_line
+from hostile.folders import many_tensors
 
 OfficialFile = Callable[..., Path]
 
@@ -55,6 +56,36 @@ def rename(old: str, new: str) -> Callable[[dict[str, Any]], object]:
 
 def put(name: str, tensor: torch.Tensor) -> Callable[[dict[str, Any]], object]:
     return lambda content: content["model"].update({name: tensor})
+
+
+def with_head(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content["model"].update({"proj.weight": weight, "proj.bias": bias})
+
+
+def test_a_head_of_one_output_and_a_new_one(official_file: OfficialFile) -> None:
+    path = official_file("finetuned", change=with_head(torch.ones(1, 16), torch.zeros(1)))
+    assert load_model(path).classes == ("label 0",)
+    assert load_model(path, classes=("a", "b")).classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("finetuned", with_head(torch.ones(3, 16).long(), torch.zeros(3)), "weight is torch.int64, but torch.float32"),
+        ("finetuned", with_head(torch.ones(3, 16), torch.zeros(3).bool()), "bias is torch.bool, but torch.float32"),
+        ("finetuned", with_head(torch.ones(10_001, 16), torch.zeros(10_001)), "head has 10,001 outputs; allowed: 1 to"),
+        ("pretrained", put("mask_emb", torch.ones(16).int()), "'mask_emb' is of torch.int32"),
+        ("pretrained", put("mask_emb", torch.full((16,), float("nan"))), "1 not finite: mask_emb"),
+    ],
+)
+def test_all_that_a_network_is_given_are_finite_weights(
+    official_file: OfficialFile, kind: str, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    path = official_file(kind, change=change)
+    for read in (load_checkpoint, load_model):
+        with pytest.raises(AuditError, match=message) as caught:
+            read(path)
+        assert str(path) in one_line(caught.value)
 
 
 Q = "encoder.layers.1.self_attn.q_proj.weight"
@@ -359,6 +390,11 @@ def flip_a_bit(folder: Path) -> None:
         (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), CheckpointError, "unreadable"),
         (flip_a_bit, CheckpointError, r"is not the file that model\.json describes"),
         (drop_tensor, AuditError, r"projection\.bias"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(many_tensors(13_000)),
+            CheckpointError,
+            "unreadable .*a header of 51999 values; at most 50000 are read",
+        ),
     ],
 )
 def test_a_damaged_folder(

@@ -134,3 +134,11 @@ def test_the_input_of_a_name_is_that_of_its_encoder(name: str) -> None:
 def test_the_input_of_a_file_is_that_of_its_encoder(official_file: OfficialFile) -> None:
     spec = input_spec_of(official_file())
     assert (spec.leads, spec.sampling_rate, spec.resampling) == (STANDARD_LEADS, 500, "linear")
+
+
+def test_a_link_to_itself_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.symlink_to(path)
+    for name, checkpoint in ((str(path), None), ("ecg-fm", path)):
+        with pytest.raises((CheckpointError, SettingError), match=r"model\.pt"):
+            load_model(name, checkpoint=checkpoint, classes=2)

@@ -142,6 +142,11 @@ def test_the_head_of_a_file_keeps_its_label_names(tmp_path: Path, monkeypatch):
     assert torch.equal(load_model(folder).eval()(signal), model.eval()(signal))
     assert load_model(path, classes=("a", "b")).classes == ("a", "b")
     assert load_model(written(tmp_path / "five.pth", case, encoder, outputs=5)).classes[0] == "label 0"
+    content = content_of(case, encoder, outputs=5)
+    content["state_dict"]["dense.bias"] = torch.ones(5, dtype=torch.uint8)
+    torch.save(content, tmp_path / "whole.pth")
+    with pytest.raises(AuditError, match=r"whole\.pth: its head .*bias is torch\.uint8, but torch\.float32 is needed"):
+        load_model(tmp_path / "whole.pth")
 
 
 def test_terms_of_a_licence_are_told_once_and_kept(tmp_path: Path, monkeypatch, caplog):

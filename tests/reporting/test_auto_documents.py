@@ -10,7 +10,7 @@ ENTRY = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9}
 
 def row(method, score, **changed):
     facts = {"name": method, "title": f"{method} (100 windows, 2 epochs)", "method": method, "shown": method}
-    facts |= {"windows": None, "seed": 0, "trained": "1 of 2 epochs (ended by time)"}
+    facts |= {"windows": None, "seed": 0, "trained": "1 of 2 epochs, ended by time"}
     facts |= {"epochs": 2, "train_windows": 100, "trainable_fraction": 0.1, "seconds": 3.0, "ended": False}
     return facts | {"score": score, "ci_low": score - 0.1, "ci_high": score + 0.1} | changed
 
@@ -62,7 +62,7 @@ def test_the_answer_says_which_how_sure_and_what_would_help(tmp_path):
     text = write_auto(tmp_path, facts()).read_text("utf-8")
     for heading in ("Which", "How sure", "What it costs", "What would help most"):
         assert f"## {heading}" in text
-    assert "| probe **(chosen)** | 100 | 1 of 2 epochs (ended by time) | 10.00 | 0.820 |" in text
+    assert "| probe **(chosen)** | 100 | 1 of 2 epochs, ended by time | 10.00 | 0.820 |" in text
     assert "Training: 4.00 s for the epochs (the time in the table also has loading and predictions)" in text
     assert "full was not trained: no time was left" in text
     assert "- **lora**: all 84 training windows" in text
@@ -91,7 +91,7 @@ def test_the_report_has_both_figures_with_text_alternatives(tmp_path):
     assert page.count('<table class="stack') == 3  # no table is wider than a phone
     assert re.findall(r'<li><a href="#(\w+)">', page) == re.findall(r'<h2 id="(\w+)">', page)
     assert '<th scope="row">AUROC</th><td data-label="Value">0.800<span class="small">0.700 to 0.900' in page
-    assert '<td data-label="Trained">1 of 2 epochs (ended by time)</td>' in page
+    assert '<td data-label="Trained">1 of 2 epochs, ended by time</td>' in page
     assert "ecgtune report out/model" in page  # which adds the cases
     write_auto(tmp_path, facts(curve={"points": [], "extrapolated": []}))
     page = (tmp_path / "report.html").read_text("utf-8")

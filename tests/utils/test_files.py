@@ -185,6 +185,16 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_whole_file(tmp_path, write, 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_names_the_file_as_it_is_at_the_end(tmp_path):
+    pack = tmp_path / "tm" / "pack"
+    with small_files(), pytest.raises(RunError) as caught:
+        replace_folder(pack, lambda partial: write_text(partial / "tables" / "a.md", "x" * 20_000))
+    assert str(caught.value).startswith(f"{pack / 'tables' / 'a.md'} cannot be written")
+    with small_files(), pytest.raises(RunError) as caught, temporary_folder(tmp_path) as place:
+        write_text(place / "a.md", "x" * 20_000)
+    assert str(caught.value).startswith(f"{tmp_path / 'a.md'} cannot be written")
+
+
 def test_a_full_disk_is_named_where_numpy_tells_only_how_much_it_wrote():
     error = OSError("60 requested and 0 written")
     for refused in (files.unwritable(Path("state.npy"), error), cache.unwritable(Path("cache"), error)):
@@ -212,6 +222,16 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path, write):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="cannot be written"):
         write(tmp_path / "file" / "inside", "text")
+
+
+def test_json_acts_on_no_terminal(tmp_path):
+    value = {"A\u202eF": ["\x9b2J", "é"]}
+    write_json(tmp_path / "a.json", value)
+    assert json_value(tmp_path / "a.json") == value
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert r"A\u202eF" in text
+    assert r"\u009b2J" in text
+    assert "é" in text
 
 
 def test_json_has_no_nan(tmp_path):

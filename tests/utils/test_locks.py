@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.utils.locks import LOCK, OWNER, RESULTS, exclusive, is_empty, one_writer
+from ecgtune.utils.locks import LOCK, OWNER, RESULTS, exclusive, is_empty, one_writer, write_together
 
 HOLD = """
 import sys
@@ -116,6 +116,27 @@ def test_a_folder_holds_one_kind_of_result(own, tmp_path):
         assert [path.name for path in (tmp_path / name).iterdir()] == [name]
         with exclusive(tmp_path / name, ""):  # such as an entry of the cache
             pass
+
+
+def test_files_of_a_result_appear_together(tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr(os, "replace", lambda old, new: (moved.append(new.name), old.rename(new)))
+
+    def write(folder):
+        for name in ("result.json", "a.csv", "z.md"):
+            (folder / name).write_text("new")
+
+    write_together(tmp_path, write, last="result.json")
+    assert moved == ["a.csv", "z.md", "result.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(moved)
+
+    def fail(folder):
+        (folder / "a.csv").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match=r"written \(No space left"):
+        write_together(tmp_path, fail, last="result.json")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(moved, "new")
 
 
 def test_places_that_cannot_be_a_folder(tmp_path):

@@ -40,7 +40,7 @@ def packed(names="a", size=1):
 
 READERS = {
     "json": lambda path: read_json(path, Schema, "REMEDY"),
-    "lines": lambda path: read_json_lines(path, list[Schema], "REMEDY"),
+    "lines": lambda path: read_json_lines(path, list[Schema], 3, "REMEDY"),
     "toml": lambda path: read_toml(path, "REMEDY"),
     "text": lambda path: read_text(path, "REMEDY"),
     "rows": lambda path: read_rows(path, of_row, "REMEDY"),
@@ -56,6 +56,7 @@ DAMAGED = {
         (b"\xff", "cannot be read"),
         (LARGE, "over 16777216 bytes"),
         (DEEP, "nested too deep"),
+        (b'{"seconds": [' + b"{}," * 300_000 + b"1]}", "over 262144 lists and tables"),
         (b'{"seconds": NaN}', "NaN is no number"),
         (b'{"seconds": 9e999}', "a number is beyond those of 64 bits"),
         (b'{"seconds": 99999999999999999999}', "beyond 64 bits"),
@@ -64,7 +65,12 @@ DAMAGED = {
         (b"{}", "seconds is missing"),
         (b'{"seconds": "3"}', "seconds is '3'; a whole number"),
     ],
-    "lines": [(None, "is missing"), (b'{"seconds": 1}\n{"sec', "cannot be read"), (b"null", r"\[0\] is 'None'")],
+    "lines": [
+        (None, "is missing"),
+        (b'{"seconds": 1}\n{"sec', "cannot be read"),
+        (b"null", r"\[0\] is 'None'"),
+        (b'{"seconds": 1}\n' * 4, "over 3 lines"),
+    ],
     "toml": [
         (None, "is missing"),
         (b"a = [", "cannot be read"),

@@ -15,8 +15,9 @@ import ecgtune
 from ecgtune.deployment.hub import stage
 from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.reporting.folders import read_comparison
 from ecgtune.training.predictions import read_predictions
-from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.run_folder import RunFolder, chosen_on
 from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows import reports
 from helpers.methods import slow
@@ -192,13 +193,54 @@ def test_a_null_accuracy_is_compared_with_that_of_the_predictions(comparison, tm
         compare(run, tmp_path)
 
 
+LINK = "METHOD/loop"  # to itself
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (["a" * 300], r"the run 'a{40}' cannot be found \(File name too long\)"),
+        (["a" * 5000], r"runs\[0\] is 'a{40}'"),
+        (["a\0b"], r"the run 'a\\\\x00b' cannot be found"),
+        ([LINK], "the run 'METHOD/loop' cannot be found"),
+    ],
+    ids=["300 letters", "5000 letters", "a zero byte", "a loop"],
+)
+def test_a_run_that_no_folder_can_be_is_one_short_line(comparison, runs, message):
+    (comparison / "METHOD").mkdir()
+    (comparison / LINK).symlink_to(comparison / LINK)
+    content = json_value(comparison / "results.json")
+    content["rows"][0]["runs"] = runs
+    write_json(comparison / "results.json", content)
+    with pytest.raises(RunError, match=message) as caught:
+        read_comparison(comparison)
+    assert len(str(caught.value)) < 1000
+
+
+def test_two_methods_of_one_name_are_refused(comparison):
+    content = json_value(comparison / "results.json")
+    shutil.copytree(run_of(comparison), comparison / "other")
+    content["rows"].append(content["rows"][0] | {"runs": ["other"]})
+    write_json(comparison / "results.json", content)
+    with pytest.raises(RunError, match=r"results\.json has two rows of one name"):
+        read_comparison(comparison)
+
+
+def test_a_split_that_is_no_file_is_refused(comparison):
+    run = RunFolder(run_of(comparison))
+    run.split.unlink()
+    run.split.mkdir()
+    with pytest.raises(RunError, match=r"split\.csv cannot be read"):
+        chosen_on(run)
+
+
 def test_a_log_with_many_terms_is_refused(tmp_path):
     from ecgtune.training.run_folder import read_log
 
     row = {"epoch": 1, "seconds": 1.0} | {f"train_{number}": 0.0 for number in range(2000)}
     (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(RunError, match="has 2002 entries"):
-        read_log(tmp_path / "log.jsonl")
+        read_log(tmp_path / "log.jsonl", 1)
 
 
 def test_large_matrices_have_colours_alone(tmp_path):

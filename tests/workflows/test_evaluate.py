@@ -14,7 +14,7 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.reporting.external import sentences
 from ecgtune.training.predictions import read_predictions
-from ecgtune.utils.files import json_value
+from ecgtune.utils.files import json_value, unwritable
 from helpers.cli import refused, run
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
@@ -73,6 +73,16 @@ def test_external_stands_beside_internal(folder, tmp_path, capsys):
     assert "| Per window | Internal | External | Difference |" in text
     assert "Largest gap in AUROC" in text
     assert "difference" in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_nothing_half_written(folder, tmp_path, capsys, monkeypatch):
+    def full(path, value):
+        raise unwritable(path, OSError(28, "No space left on device"))
+
+    monkeypatch.setattr("ecgtune.workflows.evaluate.write_json", full)
+    line = refused(capsys, "evaluate", folder / "run", folder / "other.npz", "--out", tmp_path / "out", "--quiet")
+    assert line.startswith(f"error: {tmp_path / 'out' / 'external.json'} cannot be written")
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_are_evaluated_as_an_ensemble(folder, tmp_path):

@@ -2,10 +2,13 @@
 
 import csv
 import json
+import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from ecgtune.workflows.sweep import runner as runner_module
 from ecgtune.workflows.sweep.runner import TrialResult, TrialRunner
 from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant
 from helpers.settings import changed
+from hostile.sweeps import journal_of_several
 
 DATA = ecgtune.simulate(90, seed=1, seconds=3)
 SPACE = {
@@ -234,6 +238,63 @@ def test_a_damaged_database_is_told_and_two_sweeps_keep_apart(swept, recipes, tm
         sweep(folder, recipes())
 
 
+def spaces_of(variants):
+    return {name: variant.space for name, variant in variants.items()}
+
+
+def test_a_journal_deletes_no_file(swept, recipes, tmp_path):
+    folder, victim = shutil.copytree(swept[0], tmp_path / "copy"), tmp_path / "victim"
+    victim.write_bytes(b"mine\0")
+    (folder / "sweep.db-journal").write_bytes(journal_of_several(victim))
+    with pytest.raises(RunError, match=r"sweep\.db-journal cannot be read"):
+        sweep(folder, recipes())
+    assert victim.is_file()
+
+
+HOT = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 1")
+database.execute("BEGIN")
+database.execute("UPDATE trial_user_attributes SET value_json = '7'")
+database.execute("CREATE TABLE t AS WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 99999)"
+                 " SELECT n FROM c")
+os._exit(0)
+"""
+
+
+def test_a_write_that_a_kill_cut_is_undone(swept, recipes, tmp_path, monkeypatch):
+    folder = shutil.copytree(swept[0], tmp_path / "copy")
+    subprocess.run([sys.executable, "-c", HOT, folder / "sweep.db"], check=True)
+    assert (folder / "sweep.db-journal").is_file()
+    assert (folder / "sweep.db").read_bytes() != (swept[0] / "sweep.db").read_bytes()
+    monkeypatch.setattr(TrialRunner, "run", lambda *_: pytest.fail("a finished trial was run again"))
+    sweep(folder, recipes())
+    assert rows(folder, ()) == rows(swept[0], ())
+
+
+@pytest.mark.parametrize("tables", [0, 1, 5, 12])
+def test_a_database_that_a_kill_left_unfinished_is_finished(swept, recipes, tmp_path, tables):
+    variants = {recipe.name: Variant(recipe, space_of(recipe)) for recipe in recipes()}
+    with sqlite3.connect(swept[0] / "sweep.db") as whole, sqlite3.connect(tmp_path / "sweep.db") as begun:
+        for (text,) in whole.execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchall()[:tables]:
+            begun.execute(text)
+    studies = Studies(tmp_path / "sweep.db", variants, spaces=spaces_of(variants), trials=2, seed=0)
+    assert studies.next().index == 0
+    again = Studies(tmp_path / "sweep.db", variants, spaces=spaces_of(variants), trials=2, seed=0)
+    assert again.next().index == 0  # the trial that was begun is repeated
+    for _ in range(2):
+        Studies(tmp_path / "sweep.db", variants, spaces=spaces_of(variants), trials=2, seed=0)
+
+
+def test_rows_of_earlier_methods_are_checked_too(swept, recipes, tmp_path):
+    folder = shutil.copytree(swept[0], tmp_path / "copy")
+    with sqlite3.connect(folder / "sweep.db") as database:
+        database.execute("UPDATE trial_params SET param_value = 9 WHERE param_name = 'optimisation.learning_rate'")
+    with pytest.raises(RunError, match=r"sweep\.db, trial 0 of (lora|probe): optimisation\.learning_rate is '9.0'"):
+        sweep(folder, recipes("norm-bias"))
+
+
 @pytest.mark.parametrize("error", [DivergedError("no number"), DataError("probability 0 is nan")], ids=type)
 def test_a_trial_that_diverges_is_counted_and_told(recipes, tmp_path, monkeypatch, error):
     fit, turn = runner_module.fit, [0]
@@ -298,7 +359,9 @@ def test_the_bar_counts_what_is_left(recipes, tmp_path, monkeypatch):
 def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, tmp_path):
     def tried(file, seed, score):
         variant = Variant(recipes("probe")[0], space_of(recipes("probe")[0]))
-        studies = Studies(tmp_path / file, {"probe": variant}, names=["probe"], trials=STARTUP + 2, seed=seed)
+        studies = Studies(
+            tmp_path / file, {"probe": variant}, spaces={"probe": variant.space}, trials=STARTUP + 2, seed=seed
+        )
         values = []
         while job := studies.next():
             values.append(job.values["optimisation.learning_rate"])
@@ -316,7 +379,7 @@ def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, 
 
 def test_an_index_that_is_given_up_is_begun_again(recipes, tmp_path):
     variants = {recipe.name: Variant(recipe, space_of(recipe)) for recipe in recipes()}
-    studies = Studies(tmp_path / "sweep.db", variants, names=list(variants), trials=2, seed=0)
+    studies = Studies(tmp_path / "sweep.db", variants, spaces=spaces_of(variants), trials=2, seed=0)
     first, second = studies.next(), studies.next()
     assert (first.variant, first.index, second.variant) == ("lora", 0, "probe")
     third = studies.next()
@@ -346,28 +409,51 @@ def test_a_missing_library_is_told_with_what_to_install(recipes, tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_one_line(recipes, tmp_path):
+@contextmanager
+def few_pages(file):
+    """Let databases have no more pages; sqlite reports a full disk."""
     from sqlalchemy import Engine, event
 
+    def full(connection, _):
+        if connection.execute("PRAGMA database_list").fetchone()[2]:  # it is a file
+            connection.execute("PRAGMA max_page_count = 1")  # of pages that the file has not yet
+
+    event.listen(Engine, "connect", full)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", full)
+
+
+@contextmanager
+def small_files(file):
+    """Let no file grow beyond the size of `file`; sqlite reports that as an I/O error, as a full disk at an fsync."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("full", "reason"),
+    [(few_pages, "No space left on device"), (small_files, "disk I/O error; perhaps: No space left on device")],
+)
+def test_a_full_disk_is_one_line(recipes, tmp_path, full, reason):
     variants = {recipe.name: Variant(recipe, space_of(recipe)) for recipe in recipes("probe")}
+    file = tmp_path / "sweep.db"
 
     def opened():
-        return Studies(tmp_path / "sweep.db", variants, names=list(variants), trials=300, seed=0)
-
-    def full(connection, _):
-        connection.execute("PRAGMA max_page_count = 1")  # of pages that the file has not yet
+        return Studies(file, variants, spaces=spaces_of(variants), trials=300, seed=0)
 
     def all_trials(studies):
         while job := studies.next():
             studies.tell(job, TrialResult("finished", val_auroc=0.5))
 
     kept = opened()
-    event.listen(Engine, "connect", full)
-    try:
-        with pytest.raises(RunError, match=r"sweep\.db cannot be written \(No space left on device\); free some space"):
-            all_trials(opened())
-    finally:
-        event.remove(Engine, "connect", full)
+    with full(file), pytest.raises(RunError, match=rf"sweep\.db cannot be written \({reason}\); free some space"):
+        all_trials(opened())
     assert len(kept.rows("probe")) >= 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -12,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from ecgtune.cli.commands import COMMANDS, load
 from ecgtune.cli.options import MACHINE
-from ecgtune.cli.output import show_log
+from ecgtune.cli.output import show_log, to_stdout
 from ecgtune.errors import SettingError
 
 Imports = Annotated[
@@ -92,8 +93,10 @@ def run(name: str, tokens: Sequence[str]) -> None:
     if not {"--help", "-h"}.intersection(tokens):
         entry = App(name="ecgtune", **_BEHAVIOUR)
         entry.default(_launcher(app))
+    only_help = entry is app.meta or not (tokens or app[name].default_command)
     try:
-        entry([name, *(_VALUE if token == "-" else token for token in _with_imports(tokens))])
+        with to_stdout() if only_help else nullcontext():
+            entry([name, *(_VALUE if token == "-" else token for token in _with_imports(tokens))])
     except CycloptsError as error:
         from ecgtune.cli.mistakes import explain
 

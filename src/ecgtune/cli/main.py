@@ -38,8 +38,10 @@ def main(tokens: Sequence[str] | None = None) -> None:
         how = RESUMED.get(tokens[0]) or RESUMED.get(" ".join(tokens[:2])) if tokens else None
         complain(f"stopped; {how}" if how else "stopped")
         _leave(130)
-    except BrokenPipeError:
-        _leave(0)  # the reader of our output is gone (`ecgtune methods | head -1`)
+    except (BrokenPipeError, SystemExit) as error:
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _leave(0)  # the reader of our output is gone (`ecgtune methods | head -1`); rich makes a SystemExit of it
     except OSError as error:  # such as a full disk, where no module knows more
         complain(f"error: {error.filename or 'a file or stream'}: {error.strerror or error}")
         _leave(2)

@@ -6,6 +6,7 @@ Every line is made printable first (`text`), because it may hold text of a file.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,16 +27,30 @@ class _ToStderr(logging.Handler):
 
 
 def prepare_streams() -> None:
-    """Escape characters that the encoding of stdout or stderr lacks, and text of files in tracebacks."""
+    """Escape characters that the encoding of stdout or stderr lacks, and text of files in tracebacks.
+
+    A stream that the caller has closed (`2>&-`) becomes the null device. Else the next file that is opened would have
+    its number, and `print` would take stdout for a stderr that is None.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)  # the lowest free number, which may be this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # until the end
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # closed (None), or replaced by an object of another kind
+        with suppress(AttributeError):  # replaced by an object of another kind
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.excepthook = _show_traceback
 
 
 def show_log(level: int) -> None:
-    """Print the log of the library from `level` on, and Python's warnings, to stderr."""
+    """Print the log of the library from `level` on, Python's warnings, and those of other libraries, to stderr."""
     logging.captureWarnings(True)
+    logging.lastResort = _ToStderr(logging.WARNING)  # Python's own does not escape text of files
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about a home that cannot be written
     for name in ("ecgtune", "py.warnings"):
         logger = logging.getLogger(name)
         logger.setLevel(level)
@@ -45,7 +60,7 @@ def show_log(level: int) -> None:
 
 def say(*lines: str) -> None:
     """Print lines to stdout. Raises RunError when it cannot be written, such as for a full disk."""
-    with _to_stdout():
+    with to_stdout():
         for line in lines:
             print(printable(line))
 
@@ -57,11 +72,11 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def _to_stdout() -> Iterator[None]:
+def to_stdout() -> Iterator[None]:
+    """Turn the error of a stdout that cannot be written into a RunError, where the body does nothing but print."""
     try:
         yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -84,7 +99,7 @@ def print_comparison(results: dict[str, Any], out: Path) -> None:
     from ecgtune.reporting.tables import terminal_table
 
     console = Console()
-    with _to_stdout():
+    with to_stdout():
         console.print(terminal_table(results, console.width))
     line = load_line(results, out.as_posix())
     say(*recommendation_sentences(results), *([f"  {line}"] if line else []), f"report: {out / 'report.html'}")

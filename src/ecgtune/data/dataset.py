@@ -15,6 +15,7 @@ from ecgtune.data.positive import BY_POSITION, POSITIVE, positive_second, positi
 from ecgtune.data.sampling import representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.errors import DataError, SettingError
+from ecgtune.text import name_problem, shown
 from ecgtune.utils.formatting import counted
 
 LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
@@ -200,6 +201,9 @@ def _check_arrays(dataset: Dataset) -> None:
         raise DataError(
             f"{what}: leads {dataset.leads!r} do not name the {counted(signal.shape[1], 'lead')} of the signal"
         )
+    for name in map(str, dataset.classes):
+        if problem := name_problem(name):
+            raise DataError(f"{what}: label {shown(name)} {problem}")
     of_window = label[:, 0] if label.ndim == 2 else label
     for name, values in (("label", of_window), ("group", dataset.group), ("split", dataset.split)):
         if values is not None and values.shape != (len(signal),):

@@ -8,6 +8,7 @@ machine stay here.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,7 +100,7 @@ def stage(run: Run, folder: Path, repository: str, exported: Path | None = None)
 
 def _paths_of(run: Run, encoder: Path | None) -> dict[str, str]:
     """Paths of this machine in the files of a run, and what stands in their place; the longest first."""
-    found = [str(run.folder.resolve()), *([] if encoder is None else [str(encoder)])]
+    found = [os.path.realpath(run.folder), *([] if encoder is None else [str(encoder)])]
     found += [each for each in _strings(run.metrics["data"]) if Path(each).is_absolute()]
     return {each: Path(each).name for each in sorted(found, key=len, reverse=True)}
 

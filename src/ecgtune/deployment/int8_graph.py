@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.runtime.model import INPUT
+from ecgtune.runtime.model import INPUT, load_onnxruntime
 from ecgtune.utils.files import temporary_folder
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def dynamic(model: ModelProto, calibration: NDArray[np.float32], *, signed: bool
 
     signed: weights of seven bits with a sign, instead of eight without.
     """
+    load_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     def quantise(source: str, target: str, nodes: list[str]) -> None:
@@ -51,6 +52,7 @@ def dynamic(model: ModelProto, calibration: NDArray[np.float32], *, signed: bool
 
 def static(model: ModelProto, calibration: NDArray[np.float32]) -> ModelProto | None:
     """Products and convolutions with weights of seven bits; inputs are rounded by their range in the calibration."""
+    load_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):

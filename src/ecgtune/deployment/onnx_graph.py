@@ -13,7 +13,7 @@ import torch
 
 from ecgtune.deployment.graph import Graph, architectures
 from ecgtune.errors import DataError, SettingError
-from ecgtune.runtime.model import INPUT, NOVELTY, OUTPUT
+from ecgtune.runtime.model import INPUT, NOVELTY, OUTPUT, load_onnxruntime
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,6 +37,8 @@ def to_onnx(graph: Graph, leads: int, samples: int) -> OnnxGraph:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
+
+        load_onnxruntime()  # before torch or onnxscript import it
     except ImportError as error:
         raise SettingError(
             f"export needs {error.name}, which is not installed; pip install 'ecgtune[export]'"
@@ -65,8 +67,7 @@ def _takes_any_length(graph: Graph, model: ModelProto, example: torch.Tensor) ->
 
     torch's exporter takes comparisons of lengths, such as that of two depths of a network, as they are for the example.
     """
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # a failure is an answer here
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

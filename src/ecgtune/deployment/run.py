@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -292,7 +293,7 @@ def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> 
     folders = [folder, *others] if isinstance(folder, (str, Path)) else [*folder, *others]
     if not folders:
         raise SettingError("no run folder is given; name one or more")
-    if len({Path(each).resolve() for each in folders}) < len(folders):
+    if len({os.path.realpath(each) for each in folders}) < len(folders):
         raise SettingError("a run folder is given twice; name each run of an ensemble once")
     runs = tuple(read_run(_local(each)) for each in folders)
     return runs[0] if len(runs) == 1 else Ensemble(runs)
@@ -370,4 +371,4 @@ def _with_encoder(saved: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     files = list(folder.iterdir()) if folder.is_dir() else []
     if not files:
         return saved
-    return {**saved, "name": str((files[0] if len(files) == 1 else folder).resolve())}
+    return {**saved, "name": os.path.realpath(files[0] if len(files) == 1 else folder)}

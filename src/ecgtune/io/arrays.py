@@ -17,8 +17,9 @@ from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import leads_in_file
 from ecgtune.errors import DataError
 from ecgtune.io.labels import class_notes
-from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, group_kind
-from ecgtune.io.readers.npz_archive import as_text
+from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader
+from ecgtune.io.readers.bounded import as_text
+from ecgtune.io.readers.column_names import group_kind
 from ecgtune.io.readers.numpy_files import window_leads
 from ecgtune.io.window_files import parse_blocks
 from ecgtune.text import shown

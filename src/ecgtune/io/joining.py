@@ -14,6 +14,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, check_no_leak, class_notes
+from ecgtune.io.readers.bounded import TextColumns
 from ecgtune.io.readers.csv_table import read_table
 
 
@@ -55,7 +56,7 @@ def read_tables(files: Mapping[str, Path], whole: Collection[str] = ()) -> Table
     lengths = [len(rows) for _, rows, _ in tables]
     return Table(
         _listed(files),
-        {name: np.concatenate([others[name] for others, _, _ in tables]) for name in common},
+        TextColumns(common, lambda name: np.concatenate([others[name] for others, _, _ in tables])),
         np.concatenate([rows for _, rows, _ in tables]),
         _digest([digest for _, _, digest in tables]),
         np.repeat([str(path) for path in files.values()], lengths),

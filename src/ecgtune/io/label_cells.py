@@ -73,7 +73,7 @@ def labels_in(
 
     Raises DataError for cells that are no labels.
     """
-    cells = np.stack(list(columns), axis=1)
+    cells = np.stack(list(columns), axis=1) if len(columns) > 1 else columns[0][:, None]
     only = cells[:, 0]
     if scp is not None or separator is not None:
         gone = missing_labels(only, missing)

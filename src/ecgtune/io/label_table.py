@@ -17,11 +17,21 @@ from ecgtune.data.tasks import Task, task_of
 from ecgtune.errors import DataError, QuestionError, SettingError, answered
 from ecgtune.io.joining import Table, files_by_split, read_tables
 from ecgtune.io.label_cells import Labels, labels_in
-from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
+from ecgtune.io.labels import Where, check_no_leak, distinct, identifiers, split_names
 from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
-from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES
-from ecgtune.io.readers.column_names import FOLD_NAMES, LABEL_NAMES, SITE_NAMES, SPLIT_NAME, label_candidates
+from ecgtune.io.readers.base import MAX_TEXT
+from ecgtune.io.readers.column_names import (
+    FILE_NAMES,
+    FOLD_NAMES,
+    LABEL_NAMES,
+    PATIENT_NAMES,
+    RECORD_NAMES,
+    RECORDING_NAMES,
+    SITE_NAMES,
+    SPLIT_NAME,
+    label_candidates,
+)
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.text import shown
 from ecgtune.utils.formatting import counted, listed
@@ -230,9 +240,9 @@ def _other_names(text: Mapping[str, NDArray[np.str_]], used: str, asked: str | N
     """Say which columns name other files than the one that is used without being asked for."""
     if asked is not None:
         return ()
-    stems = [PurePosixPath(cell).stem for cell in text[used].tolist()]
     others = [name for name in text if name != used and name.casefold() in FILE_NAMES]
-    others = [name for name in others if [PurePosixPath(cell).stem for cell in text[name].tolist()] != stems]
+    stems = {name: [PurePosixPath(cell).stem for cell in text[name].tolist()] for name in (used, *others) if others}
+    others = [name for name in others if stems[name] != stems[used]]
     return tuple(
         f"the recordings are those of column {used}; --recording-column {other} takes those of column {other}"
         for other in others
@@ -330,8 +340,8 @@ def _complete(text: NDArray[np.str_], name: str, where: Where) -> NDArray[np.str
 
 
 def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
-    names, first, counts = np.unique(recording, return_index=True, return_counts=True)
-    twice = np.flatnonzero(counts > 1)
+    names, first, codes = distinct(recording)
+    twice = np.flatnonzero(np.bincount(codes) > 1)
     if len(twice):
         name = names[twice[0]]
         second = int(np.flatnonzero(recording == name)[1])

@@ -14,6 +14,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.errors import DataError
 from ecgtune.io.matching import match_recordings
 from ecgtune.io.readers.base import one_line_errors
+from ecgtune.io.readers.bounded import TextColumns
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
 from ecgtune.utils.formatting import counted
@@ -57,8 +58,13 @@ def read_columns(
     return recorded | {name: columns[name][rows] for name in names}
 
 
-def _of_archive(path: Path) -> dict[str, NDArray[np.str_]]:
-    """The arrays of one axis as text, of which no file has as many values as its signal."""
+def _of_archive(path: Path) -> TextColumns:
+    """The arrays of one axis as text."""
     with one_line_errors(path, ARCHIVE), Archive(path) as archive:
-        headers = {name: archive.header(name) for name in archive.keys}
-        return {name: archive.text(name) for name, header in headers.items() if len(header.shape) == 1}
+        names = [name for name in sorted(archive.keys) if len(archive.header(name).shape) == 1]
+    return TextColumns(names, lambda name: _array(path, name))
+
+
+def _array(path: Path, name: str) -> NDArray[np.str_]:
+    with one_line_errors(path, ARCHIVE), Archive(path) as archive:
+        return archive.text(name)

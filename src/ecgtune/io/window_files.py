@@ -7,6 +7,7 @@ column and `entry.json`. A damaged entry is built again.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -36,6 +37,7 @@ from ecgtune.io.labels import (
     split_names,
 )
 from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, millivolt_factor
+from ecgtune.io.readers.bounded import check_text, check_windows
 from ecgtune.io.readers.registry import code_of, window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
@@ -88,7 +90,8 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
     reader = window_reader(path)
     assert reader.open_windows is not None
     header, blocks = reader.open_windows(path, columns)
-    return parse_blocks(path, header, blocks, columns, unit, write)
+    size = sum(file.stat().st_size for file in reader.files(path))
+    return parse_blocks(path, header, blocks, columns, unit, write, size)
 
 
 def parse_blocks(
@@ -98,8 +101,9 @@ def parse_blocks(
     columns: WindowColumns,
     unit: Unit | None,
     write: Write,
+    size: int | None = None,
 ) -> Parsed:
-    """Parse the windows of an opened file, or of arrays, as `parse` does; `path` begins the messages."""
+    """Parse the windows of an opened file of `size` bytes, or of arrays, as `parse` does; `path` starts messages."""
     known = header.unit is not None or unit is not None
     scale = millivolt_factor(path, header.unit, ReadSettings(unit=unit).unit) if known else 1.0
     leads = None if header.leads is None else leads_in_file(path, header.leads)
@@ -121,6 +125,8 @@ def parse_blocks(
                     f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed; a recording is read from its"
                     " folder"
                 )
+            if size is not None:
+                check_windows(path, shape[0], shape[1:], size)
             good = faults.good(block)
             if header.labels is None and columns.labelled:
                 missing = np.isin(block.label, columns.missing)
@@ -139,14 +145,23 @@ def parse_blocks(
     if not rows.any():
         raise DataError(f"{path}: no window has a label; all are missing, {', '.join(columns.missing)}")
 
+    def joined(name: str) -> NDArray[np.str_] | None:
+        parts = [part for block in blocks_read if (part := getattr(block, name)) is not None]
+        if parts and size is not None:
+            longest = max(part.dtype.itemsize for part in parts) // 4
+            check_text(path, name, sum(part.size for part in parts), longest, size)
+        return np.concatenate(parts) if parts else None
+
     where = Where(str(path), header.place, np.concatenate([block.row for block in blocks_read])[rows])
-    text = np.concatenate([block.label for block in blocks_read])[rows]
+    text = joined("label")
+    assert text is not None
+    text = text[rows]
     label, classes = _labels(text, header, columns, where, unlabelled)
-    group = _joined([block.group for block in blocks_read])
+    group = joined("group")
     group = None if group is None else identifiers(group)
     window = (np.arange(len(rows)) if group is None else number_within(group))[rows]
     group = None if group is None else group[rows]
-    split = _joined([block.split for block in blocks_read])
+    split = joined("split")
     split = None if split is None else split_names(split[rows], where)
     if group is not None and header.group_name is not None:
         check_groups(group, header.group_name, where)
@@ -182,11 +197,6 @@ def _labels(
         return joined_labels(separated(text, columns.label_separator), where, columns.wanted)
     left_out = f"; {counted(unlabelled, 'window')} without a label (--missing)" if unlabelled else ""
     return label_codes(text, where, left_out)
-
-
-def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
-    present = [part for part in parts if part is not None]
-    return np.concatenate(present) if present else None
 
 
 class _Faults:
@@ -267,7 +277,7 @@ def read_cached(path: Path, columns: WindowColumns, unit: Unit | None) -> Conten
     Raises DataError for a file that cannot be used, and when the cache folder cannot be written.
     """
     code = code_of([window_reader(path)])
-    subject = [FORMAT, str(path.resolve()), asdict(columns), unit]
+    subject = [FORMAT, os.path.realpath(path), asdict(columns), unit]
 
     def make(folder: Path) -> None:
         with (folder / "signal.f32").open("wb") as file:

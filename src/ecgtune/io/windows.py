@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -88,7 +89,7 @@ class WindowFiles:
         paths = ("path", "val_file", "test_file")
         own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "settings"}
         values = own | {item.name: getattr(self.settings, item.name) for item in fields(self.settings)}
-        values |= {name: str(Path(values[name]).resolve()) for name in paths if values[name]}
+        values |= {name: os.path.realpath(values[name]) for name in paths if values[name]}
         limit, seed, _ = (values.pop(name) for name in ("limit", "seed", "cache"))
         values["limit"] = None if limit is None else [limit, seed]
         return {"kind": "windows"} | {

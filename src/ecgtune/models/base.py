@@ -21,7 +21,7 @@ from ecgtune.errors import DataError, LeadsError, SettingError
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import draws, is_fixed, running_statistics_kept, without_values
 from ecgtune.models.leads import ChannelMode, combine_leads, read_leads, select_leads
-from ecgtune.models.tensors import of_same_types, parameter_limit
+from ecgtune.models.tensors import load_into, parameter_limit
 from ecgtune.models.weights import Weights
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -339,7 +339,7 @@ class Encoder(nn.Module):
         if encoder._non_persistent_buffers():  # their values are in no file, so they are computed
             with torch.random.fork_rng(devices=[]):
                 encoder = cls(config)
-        encoder.load_state_dict(of_same_types(weights, encoder.state_dict()), strict=True, assign=True)
+        load_into(encoder, weights)
         return encoder
 
     def valid_tokens(self, padding_mask: Tensor, samples_per_token: int, *, partial: bool = False) -> Tensor:

@@ -12,33 +12,40 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgtune.config.base import to_table
 from ecgtune.data.dataset import check_rate
 from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, SettingError
 from ecgtune.models.architectures import ARCHITECTURES, architecture_of, config_of
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig, PublishedFormat
+from ecgtune.models.layers import without_values
 from ecgtune.models.names import MODELS
-from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
+from ecgtune.models.tensors import check_tensors, load_into, read_safetensors, to_float32
 from ecgtune.models.torch_files import read_torch_file
-from ecgtune.models.weights import Weights
+from ecgtune.models.weights import Origin, Weights
 from ecgtune.text import reason_of, shown
 from ecgtune.utils.files import file_sha256, json_value, refuse_pointer, replace_folder
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.schema import check_schema
+from ecgtune.utils.schema import Count, check_schema
 from ecgtune.utils.sources import user_files
 from ecgtune.utils.stored import read_json
 
 FORMAT = 1
-
-
 _AGAIN = "convert, or pretrain, again"
+_MOST_OUTPUTS = 10_000  # of a head
+_OutputName = Annotated[str, r"(?=.*\S)[^\x00-\x1f\x7f-\x9f]{1,200}"]
+
+
+class PretrainingFacts(TypedDict):
+    """What is read of the facts that a pretraining states."""
+
+    objective: NotRequired[str | None]
 
 
 class SavedEncoder(TypedDict):
@@ -48,10 +55,11 @@ class SavedEncoder(TypedDict):
     version: NotRequired[int]
     config: dict[str, Any]
     sha256: str
-    converted_from: NotRequired[dict[str, Any] | None]
-    continued_from: NotRequired[dict[str, Any] | None]
-    pretraining: NotRequired[dict[str, Any] | None]
-    label_names: NotRequired[list[str] | None]
+    converted_from: NotRequired[Origin | None]
+    continued_from: NotRequired[Origin | None]
+    pretraining: NotRequired[PretrainingFacts | None]
+    labels: NotRequired[Count | None]
+    label_names: NotRequired[list[_OutputName] | None]
 
 
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
@@ -89,7 +97,7 @@ def _read(
     sizes: EncoderConfig | None = None,
 ) -> Checkpoint:
     try:
-        return _licensed(reader.read(content, path, heads=heads, sizes=sizes), architecture)
+        return _checked(_licensed(reader.read(content, path, heads=heads, sizes=sizes), architecture), str(path))
     except EcgtuneError:
         raise
     except Exception as error:  # a reader may rely on what published files always have
@@ -131,6 +139,33 @@ def _model_of(content: Any, path: Path, wanted: str) -> str | None:
         return None
     named = ((name, model) for name, model in MODELS.items() if model.architecture.architecture == architecture)
     return next((name for name, model in named if model.weights.config(model.architecture) == config), None)
+
+
+def _checked(checkpoint: Checkpoint, source: str) -> Checkpoint:
+    """Return what a reader made of a file if its head is linear on the features of the encoder.
+
+    The encoder is checked where it is built. Raises AuditError, which begins with `source`.
+    """
+    labels, head = checkpoint.labels, checkpoint.head or {}
+    outputs = head["bias"].numel() if "bias" in head else 0
+    problem = ""
+    if head and not 1 <= outputs <= _MOST_OUTPUTS:
+        problem = f"its head has {counted(outputs, 'output')}; allowed: 1 to {_MOST_OUTPUTS}"
+    elif labels is not None and (len(labels) != outputs or len(set(labels)) < outputs):
+        names = f"{counted(len(labels), 'label name')} ({len(set(labels))} different)"
+        problem = f"it has {names} for a head with {counted(outputs, 'output')}"
+    elif head:
+        with without_values():
+            layer = nn.Linear(checkpoint.encoder.head_width, outputs)
+        try:
+            load_into(layer, head)
+        except RuntimeError as error:
+            problem = f"its head is not linear on features of width {layer.in_features}: {reason_of(error)}"
+    whole = [name for name, tensor in checkpoint.objective_tensors.items() if not tensor.is_floating_point()]
+    if problem or whole:
+        problem = problem or f"{shown(whole[0])} is of {checkpoint.objective_tensors[whole[0]].dtype}"
+        raise AuditError(f"weights audit: {source}: {problem}; use the published file unchanged, or convert it again")
+    return checkpoint
 
 
 def _licensed(checkpoint: Checkpoint, architecture: str) -> Checkpoint:
@@ -283,11 +318,6 @@ def _load_folder(folder: Path) -> Checkpoint:
     try:
         model = architecture.from_weights(config, encoder)
         check_rate(model.input_spec.sampling_rate, f"{folder / SETTINGS_FILE}: an encoder with the sampling rate")
-        if head and {name: (*tensor.shape,) for name, tensor in head.items()} != {
-            "weight": (len(head["bias"]), model.head_width),
-            "bias": (len(head["bias"]),),
-        }:
-            raise RuntimeError(f"its head is not linear on features of width {model.head_width}")
     except EcgtuneError:
         raise
     except Exception as error:  # sizes of another file fail in torch, in many ways
@@ -302,8 +332,6 @@ def _load_folder(folder: Path) -> Checkpoint:
         terms=origin.get("terms", ""),
     )
     labels = settings.get("label_names")
-    if labels is not None and (not head or len(labels) != len(head["bias"])):
-        raise CheckpointError(f"{folder / SETTINGS_FILE}: has {len(labels)} label_names; its head has another number")
     objective = (settings.get("pretraining") or {}).get("objective")
     names = None if labels is None else tuple(labels)
-    return Checkpoint(model, weights, head or None, names, None if objective is None else str(objective))
+    return _checked(Checkpoint(model, weights, head or None, names, objective), str(folder))

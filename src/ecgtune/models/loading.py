@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -189,10 +190,10 @@ def _find(
                 f"{', '.join(published)}; or give the path of the file in place of the name"
             )
         architecture, weights = found
-        return name, load_named(Path(checkpoint).resolve(), name, architecture, weights.config(architecture))
+        return name, load_named(Path(os.path.realpath(checkpoint)), name, architecture, weights.config(architecture))
     if found is not None and (name in model_names() or not path.exists()):
         architecture, weights = found
         return name, weights.load(name, architecture, leads, seed)
     if path.exists() or path.suffix in (".pt", ".pth", ".safetensors") or path.is_absolute():
-        return str(path.resolve()), load_checkpoint(path)
+        return os.path.realpath(path), load_checkpoint(path)
     raise unknown_model(name)

@@ -21,7 +21,9 @@ from ecgtune.utils.formatting import counted
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _OTHERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool)
-_MOST_HEADER_BYTES = 16 << 20  # some 100,000 tensors
+#: Of the header of a safetensors file. A tensor has 4 values (type, axes, offsets) or more; an encoder has below 2,000
+#: tensors.
+_MOST_HEADER_BYTES, _MOST_VALUES = 16 << 20, 50_000
 _NEEDED = "dense tensors of real numbers under names are needed; save them so, with torch.save of a state_dict"
 
 
@@ -86,12 +88,23 @@ def of_same_types(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor])
     return {name: t.to(expected[name].dtype) if name in expected else t for name, t in tensors.items()}
 
 
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a module exactly `tensors` (the tensors themselves, not copies).
+
+    Raises torch's RuntimeError when a name, shape or kind of number does not match.
+    """
+    module.load_state_dict(of_same_types(tensors, module.state_dict()), strict=True, assign=True)
+
+
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, views of it. Raises OSError, ValueError or SafetensorError."""
     with open_file(path) as file:
         header = int.from_bytes(file.read(8), "little")
         if header > _MOST_HEADER_BYTES:
             raise ValueError(f"a header of {header} bytes; at most {_MOST_HEADER_BYTES} are read")
+        values = file.read(header).count(b",")
+        if values > _MOST_VALUES:
+            raise ValueError(f"a header of {values} values; at most {_MOST_VALUES} are read")
         file.seek(0)
         content = None if is_utf8(str(path)) else file.read()
     try:

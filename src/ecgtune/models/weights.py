@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from ecgtune.utils.formatting import counted
 
 #: Reason for entries of a file that are no weights.
 BESIDE = "training state beside the weights"
+#: A licence, or what it forbids, which every result repeats.
+Phrase = Annotated[str, r"[^\x00-\x1f\x7f-\x9f]{0,1000}"]
+
+
+class Origin(TypedDict):
+    """The result of `Weights.to_json`."""
+
+    kind: Literal["pretrained", "random"]
+    source: str
+    sha256: str | None
+    seed: int | None
+    used: list[str]
+    left_out: list[Annotated[list[str], 2, 2]]
+    licence: NotRequired[Phrase | None]
+    terms: NotRequired[Phrase]
 
 
 @dataclass(frozen=True)

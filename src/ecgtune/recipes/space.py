@@ -121,6 +121,14 @@ def space_table(space: Space) -> dict[str, Any]:
     }
 
 
+def stored_space(table: Mapping[str, Any]) -> Space:
+    """The space of `space_table`. Raises SettingError."""
+    return {
+        name: Choice(tuple(span["choices"])) if "choices" in span else Range(span["low"], span["high"], span["log"])
+        for name, span in table.items()
+    }
+
+
 def _bind(recipe: Recipe, setting: str, span: Span) -> Range | Choice:
     """The span with the recipe's own value in it, every end and choice allowed."""
     own = own_value(recipe, setting)

@@ -12,7 +12,7 @@ from ecgtune.reporting.schemas import Cases, External, Stress
 from ecgtune.reporting.stress import loss_table, stress_sentences
 from ecgtune.text import printable_values
 from ecgtune.utils import formatting
-from ecgtune.utils.stored import ELSEWHERE, read_json
+from ecgtune.utils.stored import ELSEWHERE, is_there, read_json
 
 #: Folder of the cases in a run folder, and the file with their facts.
 CASES, CASES_FILE = "cases", "cases.json"
@@ -39,7 +39,7 @@ def read_evidence(run: Path) -> Evidence:
         {file.parent: read_result(file) for file in sorted(run.glob(f"*/{name}"))[:MOST]} for name in RESULTS
     )
     file = run / CASES / CASES_FILE
-    cases = printable_values(read_json(file, Cases, _CASES_AGAIN)) if file.is_file() else None
+    cases = printable_values(read_json(file, Cases, _CASES_AGAIN)) if is_there(file) else None
     return Evidence(external, stress, cases)
 
 

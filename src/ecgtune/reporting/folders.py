@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import EcgtuneError, RunError
-from ecgtune.text import printable, printable_values, reason_of
+from ecgtune.text import printable, printable_values, reason_of, shown
 from ecgtune.training.run_folder import REPEAT, check_format, read_log
 from ecgtune.training.schemas import CertaintyFile, EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
 from ecgtune.utils.schema import check_schema
-from ecgtune.utils.stored import ELSEWHERE, read_json, read_text, read_toml
+from ecgtune.utils.stored import ELSEWHERE, is_there, read_json, read_text, read_toml
 
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
 #: Folders of the encoder of a pretraining, and the number format of its tensors there.
@@ -132,12 +132,15 @@ def _read(folder: Path, kind: str) -> FinishedRun:
         metrics, PretrainingMetrics if kind == PRETRAINING else Metrics, str(metrics_file), RunError, ELSEWHERE
     )
     log_file = folder / "log.jsonl"
-    log = read_log(log_file) if log_file.is_file() else []
+    epochs = metrics["training"]["epochs"] or 0
+    log = read_log(log_file, epochs) if is_there(log_file) else []
+    if log and [row["epoch"] for row in log] != list(range(1, epochs + 1)):
+        raise RunError(f"{log_file}: its epochs are not those of metrics.json, 1 to {epochs}; {ELSEWHERE}")
     environment = _json(folder / "environment.json", Environment if kind == PRETRAINING else dict[str, Any])
     file = folder / "calibration.json"
-    calibration = _json(file, dict[str, Any]) if file.is_file() else None
+    calibration = _json(file, dict[str, Any]) if is_there(file) else None
     file = folder / "certainty.json"
-    certainty = _json(file, CertaintyFile) if file.is_file() else None
+    certainty = _json(file, CertaintyFile) if is_there(file) else None
     recipe = read_text(folder / "recipe.toml")
     return FinishedRun(folder, metrics, log, printable(recipe, lines=True), environment, calibration, certainty)
 
@@ -154,11 +157,22 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
     methods = [row for row in content["rows"] if row["kind"] == "method"]
     if not methods:
         raise RunError(f"{file} has no row of a method; {ELSEWHERE}")
-    named = [(folder / run).resolve() for row in methods for run in row["runs"]]
+    if len({row["method"] for row in content["rows"]}) < len(content["rows"]):
+        raise RunError(f"{file} has two rows of one name; {ELSEWHERE}")
+    named = [_place(file, run) for row in methods for run in row["runs"]]
     if len(set(named)) < len(named):
         raise RunError(f"{file} names a run twice; {ELSEWHERE}")
     runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
     return Comparison(folder, content, runs)
+
+
+def _place(file: Path, run: str) -> Path:
+    """Return the folder of a run that a file beside it names. Raises RunError where there is none."""
+    try:
+        return (file.parent / run).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or reason_of(error)
+        raise RunError(f"{file}: the run {shown(run)} cannot be found ({reason}); {ELSEWHERE}") from None
 
 
 def _size(file: Path) -> int:

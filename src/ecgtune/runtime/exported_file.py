@@ -25,7 +25,7 @@ from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.errors import ModelFileError
 from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
-from ecgtune.text import reason_of, shown
+from ecgtune.text import reason_of, shown, utf8
 from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.files import finite, open_file, parsed_json
 from ecgtune.utils.schema import Count, Positive, check_schema
@@ -144,7 +144,7 @@ def members(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _entry(key: str, value: str) -> bytes:
     """One entry of `metadata_props`, as protocol buffers encode it."""
-    pair = b"".join(_field(number, part.encode()) for number, part in ((1, key), (2, value)))
+    pair = b"".join(_field(number, utf8(part)) for number, part in ((1, key), (2, value)))
     return _field(_METADATA_PROPS, pair)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,20 @@ _BATCH_VALUES = 1 << 18  # of the input in work at once: activations are many ti
 _LARGEST_BATCH = 4  # larger ones leave the caches: large encoders lose up to a tenth, the embedded one gains 3 % at 8
 
 
+def load_onnxruntime() -> ModuleType:
+    """Import onnxruntime without its telemetry; whatever needs it calls this first. Raises ImportError without it.
+
+    Unless the variable is set before the first import, version 1.32 writes an identifier of the machine into the home
+    folder and sends events about the process.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    if hasattr(onnxruntime, "disable_telemetry_events"):  # on Windows there are events that the variable leaves
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 class Model(Predictor):
     """An exported file, opened: `Model("model.onnx").predict(signal_or_path)`.
 
@@ -38,7 +53,7 @@ class Model(Predictor):
     def __init__(self, path: str | Path, *, threads: int | None = None, exact: bool = False) -> None:
         self.path = Path(path)
         try:
-            import onnxruntime
+            onnxruntime = load_onnxruntime()
         except ImportError:
             raise SettingError(
                 f"{path}: exported files need onnxruntime, which is not installed; pip install 'ecgtune[runtime]'"

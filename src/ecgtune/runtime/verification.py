@@ -18,7 +18,7 @@ from ecgtune.data.simulation import simulate
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled, group_predictions, pooled_probability
 from ecgtune.evaluation.scorer import make_scorer
-from ecgtune.runtime.model import Model
+from ecgtune.runtime.model import Model, load_onnxruntime
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.machine import processor
 
@@ -150,8 +150,6 @@ def measured(
     Of a float32 file both are the same, and one is listed. probability, novelty: what the run gives, (windows, classes)
     and (windows,); None for a run without the score.
     """
-    import onnxruntime
-
     models = {"usual": Model(path)}
     if models["usual"].metadata.get("precision") != "float32":
         models["exact"] = Model(path, exact=True)
@@ -164,7 +162,7 @@ def measured(
     return {
         "kernels": kernels,
         "seconds_per_window": {"onnxruntime": model_seconds(Model(path, threads=1), signal)},
-        **measured_on(f"onnxruntime {onnxruntime.__version__}"),
+        **measured_on(f"onnxruntime {load_onnxruntime().__version__}"),
     }
 
 

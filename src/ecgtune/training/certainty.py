@@ -11,7 +11,7 @@ from ecgtune.evaluation.novelty import Novelty
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import CertaintyFile
 from ecgtune.utils.files import write_atomically, write_json
-from ecgtune.utils.stored import ELSEWHERE, read_json, read_packed
+from ecgtune.utils.stored import ELSEWHERE, is_there, read_json, read_packed
 
 
 def write_certainty(run: RunFolder, content: dict[str, Any], novelty: Novelty | None) -> None:
@@ -31,7 +31,7 @@ def read_certainty(run: RunFolder, thresholds: int) -> Certainty | None:
 
     thresholds: how many a unit has, the number of labels or 1.
     """
-    if not run.certainty.is_file():
+    if not is_there(run.certainty):
         return None
     content = read_json(run.certainty, CertaintyFile)
     try:
@@ -45,7 +45,7 @@ def read_novelty(run: RunFolder, features: int) -> Novelty | None:
 
     features: how many the encoder gives.
     """
-    if not run.novelty.is_file():
+    if not is_there(run.novelty):
         return None
 
     def unpack(content: bytes) -> Novelty:

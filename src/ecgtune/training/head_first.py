@@ -79,7 +79,7 @@ def train_head(
     The log and the checkpoint are written to `folder.head`. An interrupted training resumes; it is skipped if the
     training of the method has started, whose saved state contains the head. Raises as `train` does.
     """
-    head_folder = RunFolder(folder.head, title=f"{folder.title}, head")
+    head_folder, epochs = RunFolder(folder.head, title=f"{folder.title}, head"), settings.head_epochs
     if folder.state.exists():
         steps = count_head_steps(len(inputs.training), settings)
         for callback in callbacks:
@@ -93,4 +93,4 @@ def train_head(
                 model, probe, precompute_inputs(model, probe, plain, settings, trainer), settings, trainer
             )
             train(objective, settings, trainer, seed=seed, folder=head_folder, callbacks=callbacks)
-    return sum(row["seconds"] for row in read_log(head_folder.log))
+    return sum(row["seconds"] for row in read_log(head_folder.log, epochs))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,30 +26,9 @@ from ecgtune.training.precision import LossScale, autocast, choose_precision
 from ecgtune.training.processes import end_cleanly
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
-from ecgtune.training.state import misfit, read_state
-from ecgtune.utils.files import replace_folder, write_atomically, write_text
+from ecgtune.training.state import Course, misfit, restore_state, save_state
+from ecgtune.utils.files import replace_folder, write_text
 from ecgtune.utils.formatting import counted
-
-
-@dataclass
-class State:
-    """Progress of a training; with the weights and the optimizer it determines all later results.
-
-    `sums`, `weight_sum` and `skipped` belong to the current epoch: summed loss terms, summed weight, and the number of
-    steps that overflowed in fp16 and were repeated at a lower loss scale.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    weight_sum: float = 0.0
-    skipped: int = 0
-    best_epoch: int = 0
-    best_score: float = -math.inf
-    audit: str = ""
-    seconds: float = 0.0
-    peak_memory: int = 0
-    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,19 +122,16 @@ class _Training:
                 groups.values(), self.learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon
             )
         )
+        self._set_rates(1.0)
         self.total_steps = count_steps(objective.items, settings)
         self.steps = self.total_steps // settings.epochs  # of an epoch
         self.average = WeightAverage(model, settings.ema or None, objective.on_average)
         self.scale = LossScale(self.device, trainer.precision)
-        self.state = _restore(
-            folder.state,
-            objective,
-            self.optimizer,
-            self.average,
-            self.scale,
-            epochs=settings.epochs,
-            steps=self.steps,
-        )
+        # With weight decay as L2, Adam's gradients are larger than those that are clipped.
+        clipped = settings.optimizer == "adamw" or settings.weight_decay == 0
+        most_gradient = (settings.max_grad_norm or math.inf) if clipped else math.inf
+        course = Course(settings.epochs, self.steps, most_gradient, self._weight_of)
+        self.state = restore_state(folder.state, objective, self.optimizer, self.average, self.scale, course)
         self.meter = MemoryMeter(self.device, self.state.peak_memory)
         self.saved = time.monotonic()
 
@@ -197,7 +172,7 @@ class _Training:
 
     def _train_epoch(self) -> tuple[StepContext, float]:
         """Run the steps of an epoch that are left; return the context and the learning rate of the last one."""
-        state, batch_size = self.state, self.settings.batch_size
+        state = self.state
         order = epoch_order(self.seed, state.epoch, self.objective.items)
         self.trained.train()
         context, factor = StepContext(self.seed, state.epoch, state.epoch * self.steps, self.total_steps), 0.0
@@ -205,9 +180,8 @@ class _Training:
             step = state.epoch * self.steps + state.step
             context = StepContext(self.seed, state.epoch, step, self.total_steps)
             factor = learning_rate_factor(step, self.total_steps, self.settings)
-            for group, own_factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
-                group["lr"] = self.learning_rate * factor * own_factor
-            if not self._step(order[state.step * batch_size : (state.step + 1) * batch_size], context):
+            self._set_rates(factor)
+            if not self._step(self._rows(order, state.step), context):
                 continue
             for callback in self.callbacks:
                 callback.on_step_end(step)
@@ -215,6 +189,21 @@ class _Training:
             if due and state.step < self.steps and self._finite:
                 self._save()  # if not finite, the loss of the next step is neither, in every process
         return context, self.learning_rate * factor
+
+    def _set_rates(self, factor: float) -> None:
+        """Give each group of parameters its learning rate; factor: of the schedule, 1 for the highest."""
+        for group, own_factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] = self.learning_rate * factor * own_factor
+
+    def _rows(self, order: np.ndarray, step: int) -> np.ndarray:
+        """Return the items of a step of the epoch, which has its items in this order."""
+        return order[step * self.settings.batch_size : (step + 1) * self.settings.batch_size]
+
+    def _weight_of(self, epoch: int, steps: int) -> float:
+        """Return the summed weight of the first `steps` steps of an epoch."""
+        order = epoch_order(self.seed, epoch, self.objective.items)
+        contexts = [StepContext(self.seed, epoch, epoch * self.steps + step, self.total_steps) for step in range(steps)]
+        return sum(self.objective.weight(self._rows(order, step), each) for step, each in enumerate(contexts))
 
     def _step(self, rows: np.ndarray, context: StepContext) -> bool:
         """Run one optimizer step on `rows`; return False if gradients overflowed, so that it has to be repeated."""
@@ -234,6 +223,8 @@ class _Training:
             return False
         if not math.isfinite(sums["loss"]):  # checked before the optimizer step
             raise self._diverged("training loss is not a number")
+        if state.sums and state.sums.keys() != sums.keys():
+            raise misfit(self.folder.state, f"its sums are not of {', '.join(sums)}")
         state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
         state.weight_sum += weight
         objective.after_backward()
@@ -303,7 +294,7 @@ class _Training:
         self.state.seconds, self.saved = self.state.seconds + now - self.saved, now
         self.state.peak_memory = self.meter.peak
         if self.accelerator.is_main_process:
-            _save(self.folder.state, self.objective, self.optimizer, self.average, self.scale, self.state)
+            save_state(self.folder.state, self.objective, self.optimizer, self.average, self.scale, self.state)
 
     @property
     def _finite(self) -> bool:
@@ -338,54 +329,3 @@ def _to_numbers(accelerator: Accelerator, piece_terms: list[Tensor]) -> list[lis
     if accelerator.num_processes == 1:
         return values.tolist()
     return [accelerator.reduce(values.double().sum(dim=0), "sum").tolist()]  # type: ignore[union-attr]
-
-
-def _save(
-    path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale, state: State
-) -> None:
-    content = {
-        "weights": objective.tensors(),
-        "average": average.tensors(),
-        "optimizer": optimizer.state_dict(),
-        "scale": scale.state(),
-        "state": asdict(state),
-    }
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:  # of a path, torch hides the reason of a failure, and puts the name inside
-            torch.save(content, file)
-
-    write_atomically(path, write)
-
-
-def _restore(
-    path: Path,
-    objective: Objective,
-    optimizer: Any,
-    average: WeightAverage,
-    scale: LossScale,
-    *,
-    epochs: int,
-    steps: int,
-) -> State:
-    if not path.exists():
-        return State()
-    content = read_state(
-        path,
-        objective=objective,
-        average=average.tensors(),
-        optimizer=optimizer,
-        scale=scale.state(),
-        epochs=epochs,
-        steps=steps,
-    )
-    objective.restore(content["weights"])
-    left = sorted(content["weights"].keys() - objective.tensors().keys())
-    if left:
-        raise misfit(path, f"{counted(len(left), 'tensor')} unexpected, such as {left[0]!r}")
-    average.restore(content["average"])
-    optimizer.load_state_dict(content["optimizer"])
-    scale.restore(content["scale"])
-    state = State(**content["state"])
-    objective.audit = state.audit
-    return state

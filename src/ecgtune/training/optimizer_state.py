@@ -18,25 +18,31 @@ def optimizer_problem(
     *,
     weights: Mapping[str, Tensor],
     steps: int,
+    most_gradient: float,
     source: str,
 ) -> str:
     """Return why `stored` is no state of `optimizer` after `steps` steps of a training of `model`; "" if it is one.
 
-    optimizer, model: before anything is loaded. weights: the stored ones, whose names and shapes are those of the
-    model. source: name of the file in errors. Raises AuditError for a tensor that cannot be read.
+    optimizer, model: before anything is loaded; the groups have their highest learning rates. weights: the stored ones,
+    whose names and shapes are those of the model. most_gradient: of one weight, infinite where it is not limited.
+    source: name of the file in errors. Raises AuditError for a tensor that cannot be read.
     """
     groups = optimizer.state_dict()["param_groups"]
     if not _equal([_settings(group) for group in stored["param_groups"]], [_settings(group) for group in groups]):
         return "its optimizer has other settings or parameters"
+    for found, group in zip(stored["param_groups"], groups, strict=True):
+        if found["lr"] > group["lr"]:
+            return f"its learning rate is {found['lr']:g}; at most {group['lr']:g} is needed"
     names = {parameter: name for name, parameter in model.named_parameters()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries = stored["state"]
-    if not isinstance(entries, dict) or not entries or not entries.keys() <= set(range(len(parameters))):
+    numbers = isinstance(entries, dict) and all(type(number) is int for number in entries)
+    if not numbers or not entries or not entries.keys() <= set(range(len(parameters))):
         return "its optimizer has moments of other parameters, or none"
     for number, (parameter, example) in enumerate(zip(parameters, _examples(optimizer), strict=True)):
         name = names[parameter]
         if number in entries:
-            problem = _entry_problem(entries[number], example, tuple(parameter.shape), steps, source)
+            problem = _entry_problem(entries[number], example, tuple(parameter.shape), steps, most_gradient, source)
         else:
             # A parameter that never had a gradient has no moments, and its value at the start. Random values may be
             # rounded differently on another machine.
@@ -83,7 +89,9 @@ def _example(parameter: Tensor) -> nn.Parameter:
     return example
 
 
-def _entry_problem(entry: Any, example: Mapping[str, Tensor], shape: tuple[int, ...], steps: int, source: str) -> str:
+def _entry_problem(
+    entry: Any, example: Mapping[str, Tensor], shape: tuple[int, ...], steps: int, most_gradient: float, source: str
+) -> str:
     """Return what a stored entry of a parameter of this shape has that one of `example` cannot have."""
     if not isinstance(entry, dict) or entry.keys() != example.keys():
         return f"are not {', '.join(example)}"
@@ -99,4 +107,8 @@ def _entry_problem(entry: Any, example: Mapping[str, Tensor], shape: tuple[int, 
             return f"have {low:g} as {name!r}; 1 to {steps} is needed"
         if low < 0 and not signed:
             return f"have a negative {name!r}"
+        # Means of gradients, or of their squares; rounding adds up.
+        most = 1.001 * (most_gradient if signed else most_gradient**2)
+        if not count and max(-low, high) > most:
+            return f"have {max(-low, high):g} in {name!r}; at most {most:g} is needed"
     return ""

@@ -15,7 +15,7 @@ from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text, stored_tables
 from ecgtune.text import shown
-from ecgtune.training.schemas import MOST_TERMS, LogRow, Metrics
+from ecgtune.training.schemas import MOST_TERMS, LogRow, Metrics, Term
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import (
     FolderEntry,
@@ -27,7 +27,7 @@ from ecgtune.utils.files import (
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 from ecgtune.utils.schema import check_schema
-from ecgtune.utils.stored import ELSEWHERE, read_json, read_json_lines, read_rows, read_toml
+from ecgtune.utils.stored import ELSEWHERE, is_there, read_json, read_json_lines, read_rows, read_toml
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2
@@ -177,11 +177,17 @@ def log_text(log: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(finite(row)) + "\n" for row in log)
 
 
-def read_log(file: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a log.jsonl. Raises RunError."""
-    rows = read_json_lines(file, list[LogRow])
-    check_schema(rows, list[Annotated[dict[str, float | None], 1, MOST_TERMS]], str(file), RunError, ELSEWHERE)
+def read_log(file: Path, epochs: int) -> list[dict[str, Any]]:
+    """Return the epochs of a log.jsonl, at most `epochs`. Raises RunError."""
+    rows = read_json_lines(file, Any, epochs)
+    check_log(rows, str(file), ELSEWHERE)
     return rows
+
+
+def check_log(rows: Any, source: str, remedy: str) -> None:
+    """Raise RunError, which begins with `source`, unless `rows` are epochs; null is a number that is not finite."""
+    for schema in (list[LogRow], list[Annotated[dict[Term, float | None], 1, MOST_TERMS]]):
+        check_schema(rows, schema, source, RunError, remedy)
 
 
 def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None) -> str:
@@ -204,7 +210,7 @@ _SPLITS = ("train", "val", "test")
 def chosen_on(run: RunFolder) -> frozenset[str]:
     """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names, and for a
     run from the hub, which comes without them."""
-    if not run.split.is_file():
+    if not is_there(run.split):
         return frozenset()
     return frozenset(row["origin"] for row in _split_rows(run) if "origin" in row and row["split"] != "test")
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
+from ecgtune.models.weights import Origin
 from ecgtune.utils.schema import Count, Fraction, Positive
 
 #: Classes or labels of a run: a figure has a row for each.
@@ -186,19 +187,6 @@ class Filter(TypedDict):
     steps: NotRequired[list[dict[str, Any]]]
 
 
-class Origin(TypedDict):
-    """Where the weights of an encoder come from."""
-
-    kind: Literal["pretrained", "random"]
-    source: str
-    sha256: str | None
-    seed: int | None
-    used: list[str]
-    left_out: list[list[str]]
-    licence: NotRequired[str | None]
-    terms: NotRequired[str]
-
-
 class CalibrationFacts(TypedDict):
     """The map of each class or label from uncalibrated to calibrated probabilities."""
 
@@ -304,19 +292,38 @@ class Environment(TypedDict):
     accelerator: str | None
 
 
+#: No sum of losses in float32 is larger.
+MOST_LOSS = 1e60
+Loss = Annotated[float, 0, MOST_LOSS]
+Seconds = Annotated[float, 0, 1e10]
+#: Name of a term of a loss, or of an entry of the log.
+Term = Annotated[str, r"\w{1,100}"]
+
+
 class LogRow(TypedDict):
-    """One epoch of log.jsonl; all its values are numbers, or null."""
+    """One epoch of log.jsonl, or of the state of an interrupted training; all its values are numbers, or null."""
 
     epoch: Count
-    seconds: float
+    seconds: Seconds
+    learning_rate: NotRequired[Annotated[float, 0, 1e15]]
+    skipped: NotRequired[Count]
+    train_loss: NotRequired[Loss]
+    train_accuracy: NotRequired[Fraction]
+    val_loss: NotRequired[Loss | None]
+    val_accuracy: NotRequired[Fraction | None]
+    val_auroc: NotRequired[Fraction | None]
+
+
+#: A method, or the path of a run in its comparison.
+Name = Annotated[str, r"(?s).{1,1000}"]
 
 
 class Row(TypedDict):
     """One method of results.json."""
 
-    method: str
+    method: Name
     kind: Literal["method", "baseline"]
-    runs: Annotated[list[str], 1, MOST_RUNS]
+    runs: Annotated[list[Name], 1, MOST_RUNS]
 
 
 class Recommended(TypedDict):
@@ -326,7 +333,7 @@ class Recommended(TypedDict):
     margin: float
     best: str
     take: str
-    run: str
+    run: Name
 
 
 class Results(TypedDict):
@@ -339,11 +346,25 @@ class Results(TypedDict):
     recommendation: NotRequired[Recommended | None]
 
 
+class StoredChoice(TypedDict):
+    """Values that a sweep tries."""
+
+    choices: Annotated[list[float | Annotated[str, r"(?s).{0,1000}"] | bool | None], 1, 1000]
+
+
+class StoredRange(TypedDict):
+    """Bounds between which a sweep tries numbers."""
+
+    low: float
+    high: float
+    log: bool
+
+
 class SweepMethod(TypedDict):
     """A method of a sweep."""
 
     recipe: str
-    space: dict[str, Any]
+    space: Annotated[dict[Annotated[str, r"\w{1,100}\.\w{1,100}"], StoredChoice | StoredRange], 0, 100]
     weights: str
 
 

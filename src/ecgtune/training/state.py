@@ -1,9 +1,10 @@
-"""Read the saved state of an interrupted training: all of it is checked before any of it is loaded."""
+"""The saved state of an interrupted training: all of it is checked before any of it is loaded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -13,28 +14,69 @@ from torch import Tensor
 from ecgtune.errors import AuditError, CheckpointError, RunError
 from ecgtune.models.tensors import check_tensors
 from ecgtune.models.torch_files import read_torch_file
-from ecgtune.text import shown
+from ecgtune.text import reason_of, shown
+from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.objective import Objective
 from ecgtune.training.optimizer_state import optimizer_problem
-from ecgtune.training.schemas import MOST_TERMS, LogRow
+from ecgtune.training.precision import LossScale
+from ecgtune.training.run_folder import check_log
+from ecgtune.training.schemas import MOST_LOSS, MOST_TERMS, Seconds, Term
+from ecgtune.utils.files import finite, write_atomically
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.schema import Count, Positive, check_schema
+from ecgtune.utils.schema import DAMAGED, Count, Positive, check_schema
+
+MOST_LETTERS = 100  # of a tensor's name in an error
+#: Skipped steps before the loss scale, at most 2^127 in float32, is below 1; one more for each time that it doubles.
+MOST_HALVINGS = 128
+
+
+@dataclass
+class State:
+    """Progress of a training; with the weights and the optimizer it determines all later results.
+
+    `sums`, `weight_sum` and `skipped` belong to the current epoch: summed loss terms, summed weight, and the number of
+    steps that overflowed in fp16 and were repeated at a lower loss scale.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    weight_sum: float = 0.0
+    skipped: int = 0
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    audit: str = ""
+    seconds: float = 0.0
+    peak_memory: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a saved state cannot change: numbers of epochs and of steps in each; the largest gradient of a weight,
+    infinite where it is not limited; and the summed weight of the first steps of an epoch (`weight_of(epoch, steps)`).
+    """
+
+    epochs: int
+    steps: int
+    most_gradient: float
+    weight_of: Callable[[int, int], float]
 
 
 class Progress(TypedDict):
-    """Fields of `training.loop.State`."""
+    """Fields of `State`."""
 
     epoch: Count
     step: Count
-    sums: dict[str, float]
-    weight_sum: Annotated[float, 0, 1e15]
+    sums: Annotated[dict[Term, Annotated[float, -MOST_LOSS, MOST_LOSS]], 0, MOST_TERMS]
+    weight_sum: float
     skipped: Count
     best_epoch: Count
     best_score: Any
-    audit: str
-    seconds: float
-    peak_memory: Count
-    log: list[Annotated[LogRow, 1, MOST_TERMS]]
+    audit: Annotated[str, "[ -~]{0,1000}"]
+    seconds: Seconds
+    peak_memory: Annotated[int, 0, 1 << 48]
+    log: list[dict[str, Any]]
 
 
 class ParameterGroup(TypedDict):
@@ -60,6 +102,57 @@ class SavedState(TypedDict):
     state: Progress
 
 
+def save_state(
+    path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale, state: State
+) -> None:
+    """Write the state of a training. Raises RunError."""
+    content = {
+        "weights": objective.tensors(),
+        "average": average.tensors(),
+        "optimizer": optimizer.state_dict(),
+        "scale": scale.state(),
+        "state": asdict(state),
+    }
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:  # of a path, torch hides the reason of a failure, and puts the name inside
+            torch.save(content, file)
+
+    write_atomically(path, write)
+
+
+def restore_state(
+    path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale, course: Course
+) -> State:
+    """Load a saved state and return its progress; where there is none, that of a new training.
+
+    The optimizer's groups have their highest learning rates. Raises RunError.
+    """
+    if not path.exists():
+        return State()
+    content = read_state(
+        path,
+        objective=objective,
+        average=average.tensors(),
+        optimizer=optimizer,
+        scale=scale.state(),
+        course=course,
+    )
+    try:
+        objective.restore(content["weights"])
+    except Exception as error:  # a method may rely on the names that it writes
+        raise misfit(path, f"its weights cannot be restored ({reason_of(error)})") from error
+    left = sorted(content["weights"].keys() - objective.tensors().keys())
+    if left:
+        raise misfit(path, f"{counted(len(left), 'tensor')} unexpected, such as {shown(left[0])}")
+    average.restore(content["average"])
+    optimizer.load_state_dict(content["optimizer"])
+    scale.restore(content["scale"])
+    state = State(**content["state"])
+    objective.audit = state.audit
+    return state
+
+
 def read_state(
     path: Path,
     *,
@@ -67,31 +160,33 @@ def read_state(
     average: Mapping[str, Tensor],
     optimizer: Any,
     scale: Mapping[str, Any],
-    epochs: int,
-    steps: int,
+    course: Course,
 ) -> dict[str, Any]:
     """Return the content of `state.pt`, whose checksums match and which fits this training.
 
     objective, average, optimizer, scale: of the training before anything is loaded. The file may have more weights
-    than the objective, those that a method keeps beside the model's. epochs, steps: of the training, and of an epoch.
-    Raises RunError.
+    than the objective, those that a method keeps beside the model's. Raises RunError.
     """
     try:
         content = read_torch_file(path, check_sums=True)
         check_schema(content, SavedState, str(path), RunError)
         extra = sorted(content["average"].keys() - average.keys())
         state = content["state"]
+        check_log(finite(state["log"]), f"{path}: its log", DAMAGED)
         problem = (
-            _progress_problem(state, epochs, steps, objective.score)
+            _unknown_entry(content)
+            or _progress_problem(state, course, objective.score)
+            or _skipped_problem(state, content["scale"])
             or _tensors_problem(content["weights"], objective.tensors(), path)
             or _tensors_problem(content["average"], average, path)
-            or (f"its average has a tensor {extra[0]!r}" if extra else "")
+            or (f"its average has a tensor {shown(extra[0])}" if extra else "")
             or optimizer_problem(
                 content["optimizer"],
                 optimizer,
                 objective.model,
                 weights=content["weights"],
-                steps=state["epoch"] * steps + state["step"],
+                steps=state["epoch"] * course.steps + state["step"],
+                most_gradient=course.most_gradient,
                 source=str(path),
             )
             or _scale_problem(content["scale"], scale)
@@ -122,26 +217,33 @@ def _tensors_problem(stored: Mapping[str, Any], expected: Mapping[str, Tensor], 
         if found != needed:
             return f"{name!r} is {found[0]} {found[1]} instead of {needed[0]} {needed[1]}"
         if not bool(tensor.isfinite().all()):
-            return f"{name!r} is not finite"
+            return f"{name[:MOST_LETTERS]!r} is not finite"
     return ""
 
 
-def _progress_problem(
-    state: Mapping[str, Any], epochs: int, steps: int, score: Callable[[Mapping[str, Any]], float]
-) -> str:
-    extra = sorted(map(str, state.keys() - Progress.__annotations__.keys()))
-    if extra:
-        return f"its state has {shown(extra[0])}, an entry of another version"
-    epoch, step, log = state["epoch"], state["step"], state["log"]
-    if step >= steps or epoch * steps + step > epochs * steps:
-        return f"it is in epoch {epoch} of {epochs}, step {step} of {steps}"
-    if len({step > 0, state["weight_sum"] > 0, bool(state["sums"])}) > 1:
+def _unknown_entry(content: Mapping[str, Any]) -> str:
+    parts = {"it": (content, SavedState), "its optimizer": (content["optimizer"], OptimizerState)}
+    for part, (entries, schema) in {**parts, "its state": (content["state"], Progress)}.items():
+        extra = sorted(map(str, entries.keys() - schema.__annotations__.keys()))
+        if extra:
+            return f"{part} has {shown(extra[0])}, an entry of another version"
+    return ""
+
+
+def _progress_problem(state: Mapping[str, Any], course: Course, score: Callable[[Mapping[str, Any]], float]) -> str:
+    epoch, step, log, sums = state["epoch"], state["step"], state["log"], state["sums"]
+    if step >= course.steps or epoch + (step > 0) > course.epochs:
+        return f"it is in epoch {epoch} of {course.epochs}, step {step} of {course.steps}"
+    if bool(sums) != (step > 0) or (step and sums.get("loss", -1.0) < 0):  # its other names are those of the next step
         return f"its sums are not those of {counted(step, 'step')}"
+    weight = course.weight_of(epoch, step)
+    if not math.isclose(state["weight_sum"], weight, rel_tol=1e-6):
+        return f"the weight of its {counted(step, 'step')} is {state['weight_sum']:g}; {weight:g} is needed"
     if [row["epoch"] for row in log] != list(range(1, epoch + 1)):
         return f"its log is not of the epochs 1 to {epoch}"
     best_epoch, best_score = 0, -math.inf
     for row in log:
-        if not all(isinstance(name, str) and type(value) in (int, float) for name, value in row.items()):
+        if not all(type(value) in (int, float) for value in row.values()):
             return f"its log has more than numbers in epoch {row['epoch']}"
         try:
             found = score(row)
@@ -153,6 +255,11 @@ def _progress_problem(
     if not isinstance(stored[1], float) or stored != (best_epoch, best_score) or best_score == math.inf:
         return f"its best epoch is {stored[0]} with score {shown(stored[1])}; by its log {best_epoch}, {best_score}"
     return ""
+
+
+def _skipped_problem(state: Mapping[str, Any], scale: Mapping[str, Any]) -> str:
+    skipped, most = state["skipped"], state["step"] + MOST_HALVINGS if scale and state["step"] else 0
+    return f"it skipped {counted(skipped, 'step')}; at most {most} is possible" if skipped > most else ""
 
 
 def _scale_problem(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ class _Zip(zipfile.ZipFile):
 
 def open_zip(path: Path) -> zipfile.ZipFile:
     """Open an archive, each of whose names occurs once, for reading. Raises OSError or BadZipFile."""
+    open_file(path).close()  # refuses pipes and devices
     file = _Bounded(path)
     try:
         archive = _Zip(file)
@@ -55,9 +56,14 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     return archive
 
 
+def most_unpacked(packed: int) -> int:
+    """Bytes that a file of `packed` bytes may unpack to; more are made to fill the memory or the disk."""
+    return max(_HARMLESS_BYTES, _MOST_RATIO * packed)
+
+
 def is_bomb(unpacked: int, packed: int) -> bool:
-    """Whether so many bytes from so few are no measured signal but a file made to fill the memory or the disk."""
-    return unpacked > _HARMLESS_BYTES and unpacked > _MOST_RATIO * packed
+    """Whether so many bytes from so few are no measured signal."""
+    return unpacked > most_unpacked(packed)
 
 
 def checked_zip(content: bytes) -> bytes:

@@ -88,7 +88,7 @@ def load_file(path: str | Path) -> None:
 
     Raises SettingError if it is missing or fails.
     """
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # raises nothing for a link to itself
     name = f"ecgtune_import_{path.stem}"
     if any(_is_from(module, path) for module in list(sys.modules.values())):
         return

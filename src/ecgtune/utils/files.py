@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
-from ecgtune.text import MOST_REASON, UNENCODABLE, shortened
+from ecgtune.text import MOST_REASON, UNENCODABLE, printable_json, shortened
 from ecgtune.utils.formatting import size
 
 MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
 _MOST_LEVELS = 64  # of nesting
+_MOST_PARTS = 1 << 18  # lists and tables of JSON; an empty one takes 2 characters, and over 100 bytes where it is read
 _MOST_TOML = 1 << 18  # characters of settings, which can take up to 700 bytes of memory each
 #: Strings and comments of TOML, also those without an end.
 _TOML_STRINGS = re.compile(
@@ -36,6 +37,7 @@ _TOML_STRINGS = re.compile(
 )
 _PARTIAL, _OLD = ".partial", ".old"
 _TEMPORARY = f"ecgtune{_PARTIAL}-"
+_UNFINISHED = re.compile(rf"\.(?:ecgtune|(.+))\{_PARTIAL}-.*")  # the name that it gets; none of a temporary folder
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -176,8 +178,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinities become null."""
-    write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as indented, printable JSON, atomically. NaN and infinities become null."""
+    write_text(path, printable_json(json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def open_file(path: Path) -> BufferedReader:
@@ -217,16 +219,19 @@ def file_sha256(path: Path) -> str:
 
 
 def json_value(path: Path) -> Any:
-    """Return the JSON value of a file of at most `MOST_JSON_BYTES` and `_MOST_LEVELS`. Raises OSError or ValueError.
+    """Return the JSON value of a file of at most `MOST_JSON_BYTES`, and as `parsed_json`. Raises OSError or ValueError.
 
     NaN and infinities are refused: `write_json` never writes them, and they would pass every comparison with a limit.
     """
     return parsed_json(small_text(path))
 
 
-def json_lines(path: Path) -> list[Any]:
-    """Return the JSON value of each line of a file, under the limits of `json_value`. Raises OSError or ValueError."""
-    return [parsed_json(line) for line in small_text(path).splitlines() if line.strip()]
+def json_lines(path: Path, most: int) -> list[Any]:
+    """Return the JSON value of each of at most `most` lines, under the limits of `json_value`, and raise as it does."""
+    lines = small_text(path).splitlines()
+    if len(lines) > most:
+        raise ValueError(f"over {most} lines")
+    return [parsed_json(line) for line in lines if line.strip()]
 
 
 def small_bytes(path: Path, most: int) -> bytes:
@@ -270,7 +275,9 @@ def parsed_toml(text: str) -> dict[str, Any]:
 
 
 def parsed_json(text: str) -> Any:
-    """Return a JSON value of at most `_MOST_LEVELS`. Raises ValueError."""
+    """Return a JSON value of at most `_MOST_LEVELS` and `_MOST_PARTS`. Raises ValueError."""
+    if text.count("[") + text.count("{") > _MOST_PARTS:  # brackets in texts are few
+        raise ValueError(f"over {_MOST_PARTS} lists and tables")
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
@@ -353,7 +360,7 @@ def _put_back(path: Path) -> None:
 
 def check_space(folder: Path, needed: int) -> None:
     """Raise RunError unless the disk of `folder`, which need not exist yet, has `needed` bytes free."""
-    place = next(each for each in (folder, *folder.resolve().parents) if each.exists())
+    place = next(each for each in (folder, *Path(os.path.realpath(folder)).parents) if each.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
         raise RunError(
@@ -363,7 +370,8 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
-    """Return the error for a file or folder that cannot be written."""
+    """Return the error for a file or folder that cannot be written, with the name that it has at the end."""
+    path = Path(*(_UNFINISHED.sub(r"\1", part) for part in path.parts))
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "written" in str(error)  # the last is numpy's
     remedy = "free some space and run it again; what was complete before is kept" if full else "choose another folder"
     return RunError(f"{path} cannot be written ({write_reason(error)}); {remedy}")

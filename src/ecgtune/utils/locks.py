@@ -1,4 +1,4 @@
-"""Folders that one process writes at a time."""
+"""Folders that one process writes at a time, and files that appear in them together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ecgtune.errors import EcgtuneError, RunError
-from ecgtune.utils.files import is_partial, json_value, remove_partial, remove_temporary, unwritable, write_json
+from ecgtune.utils.files import (
+    is_partial,
+    json_value,
+    remove_partial,
+    remove_temporary,
+    temporary_folder,
+    unwritable,
+    write_json,
+)
 from ecgtune.utils.formatting import duration
 
 LOCK, OWNER = ".lock", ".owner.json"
@@ -78,6 +86,21 @@ def exclusive(
         for each in created:
             with suppress(OSError):  # not empty
                 each.rmdir()
+
+
+def write_together(folder: Path, write: Callable[[Path], object], last: str) -> None:
+    """Call `write(temporary folder)`, then move its files into `folder`, that named `last` at the end.
+
+    A failure, such as a full disk, leaves the files of `folder` as they were. Raises RunError when they cannot be
+    written.
+    """
+    try:
+        with temporary_folder(folder) as partial:
+            write(partial)
+            for name in sorted(os.listdir(partial), key=lambda name: (name == last, name)):
+                os.replace(partial / name, folder / name)
+    except OSError as error:
+        raise unwritable(folder, error) from None
 
 
 @contextmanager

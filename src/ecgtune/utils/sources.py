@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -41,7 +42,7 @@ def user_files(*classes: type) -> list[str]:
     """Return the files of the user in which classes are defined; those of installed packages are found without."""
     modules = [sys.modules.get(cls.__module__) for cls in classes if cls.__module__.partition(".")[0] not in _LIBRARIES]
     files = [file for module in modules if isinstance(file := getattr(module, "__file__", None), str)]
-    resolved = (Path(file).resolve() for file in files)
+    resolved = (Path(os.path.realpath(file)) for file in files)
     return [str(file) for file in dict.fromkeys(resolved) if "site-packages" not in file.parts]
 
 

@@ -6,6 +6,7 @@ Somebody may have edited them, or a disk may have damaged them. Each refusal is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,10 +35,15 @@ def read_json(path: Path, schema: Any, remedy: str = ELSEWHERE, error: type[Ecgt
     return value
 
 
-def read_json_lines(path: Path, schema: Any, remedy: str = ELSEWHERE) -> list[Any]:
-    """Return the JSON value of each line of a file; their list fits `schema`. Raises RunError, one line."""
+def is_there(path: Path) -> bool:
+    """Whether something has this name: a file, or what the readers refuse, such as a pipe or a link to nothing."""
+    return os.path.lexists(path)
+
+
+def read_json_lines(path: Path, schema: Any, most: int, remedy: str = ELSEWHERE) -> list[Any]:
+    """Return the JSON value of each of at most `most` lines; their list fits `schema`. Raises RunError, one line."""
     try:
-        rows = json_lines(path)
+        rows = json_lines(path, most)
     except (OSError, ValueError) as problem:
         raise unreadable(path, problem, remedy) from None
     check_schema(rows, schema, str(path), RunError, remedy)

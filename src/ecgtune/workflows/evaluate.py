@@ -29,7 +29,7 @@ from ecgtune.training.predictions import Predictions, predictions_text, read_pre
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.locks import exclusive
+from ecgtune.utils.locks import exclusive, write_together
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, opening
 from ecgtune.workflows.labelled import LabelledWindows, labelled_windows, probabilities
@@ -118,9 +118,13 @@ def evaluate(
         }
         part = np.full(len(rows), "external")
         predictions = Predictions(rows, group, part, mapped.label, external.probability, recording)
-        write_text(folder / PREDICTIONS, predictions_text(predictions, run.classes))
-        write_text(folder / TABLE, table_markdown(result))
-        write_json(folder / RESULT, result)
+
+        def write(partial: Path) -> None:
+            write_text(partial / PREDICTIONS, predictions_text(predictions, run.classes))
+            write_text(partial / TABLE, table_markdown(result))
+            write_json(partial / RESULT, result)
+
+        write_together(folder, write, last=RESULT)
         add_evidence(run, folder)
     return result
 

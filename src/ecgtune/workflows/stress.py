@@ -22,7 +22,7 @@ from ecgtune.evaluation.stress import StressTest
 from ecgtune.reporting.stress import stress_csv, stress_markdown, write_stress_figure
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.utils.files import write_json, write_text
-from ecgtune.utils.locks import exclusive
+from ecgtune.utils.locks import exclusive, write_together
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, opening
 from ecgtune.workflows.labelled import LabelledWindows, labelled_windows, probabilities
@@ -117,10 +117,14 @@ def stress(
             "rows": found,
             "not_tested": {each.title: reason for each in applied if (reason := possible[each.name][1])},
         }
-        write_stress_figure(folder / FIGURE, result)
-        write_text(folder / ROWS, stress_csv(result))
-        write_text(folder / TABLE, stress_markdown(result))
-        write_json(folder / RESULT, result)
+
+        def write(partial: Path) -> None:
+            write_stress_figure(partial / FIGURE, result)
+            write_text(partial / ROWS, stress_csv(result))
+            write_text(partial / TABLE, stress_markdown(result))
+            write_json(partial / RESULT, result)
+
+        write_together(folder, write, last=RESULT)
         add_evidence(run, folder)
     return result
 

@@ -104,7 +104,7 @@ def test_units(tmp_path, unit, factor):
         (".npz", {"fs": [1, 2]}, ANSWERS, ["'fs'", "one number"]),
         (".npz", {"fs": "fast"}, ANSWERS, ["'fs'", "one number"]),
         (".npz", {"unit": "mV"}, ANSWERS, ["its unit is mV, but --unit says uV"]),
-        (".npz", {"unit": "furlong"}, {"sampling_rate": 1.0, "lead_names": LEADS}, ["unit 'furlong' is unknown"]),
+        (".npz", {"unit": "furlong"}, {"sampling_rate": 100.0, "lead_names": LEADS}, ["unit 'furlong' is unknown"]),
         (".npz", {"unit": 5}, ANSWERS, ["'unit'", "text"]),
         (".npz", {"leads": ["I", "V1", "II"]}, ANSWERS, ["channel 2 is lead V1, but --lead-names says II"]),
         (".npz", {"leads": ["I", "II"]}, ANSWERS, ["names 2 leads", "(3, 40)"]),
@@ -116,7 +116,7 @@ def test_units(tmp_path, unit, factor):
         (".h5", {"values": np.zeros((3, 0))}, ANSWERS, ["0 samples"]),
         (".h5", {"values": np.array([b"a", b"b"])}, ANSWERS, ["numbers"]),
         (".h5", {"fs": "fast"}, ANSWERS, ["'fs'"]),
-        (".csv", {"leads": ("gain", "II", "V1")}, {"sampling_rate": 1.0, "unit": "mV"}, ["'gain'", "--lead-names"]),
+        (".csv", {"leads": ("gain", "II", "V1")}, {"sampling_rate": 100.0, "unit": "mV"}, ["'gain'", "--lead-names"]),
         (".csv", {}, ANSWERS | {"max_values": 119}, ["at most 119"]),
     ],
 )
@@ -242,17 +242,17 @@ def test_hdf5_that_keeps_or_crashes_the_library(tmp_path, monkeypatch):
 )
 def test_csv_dialects(tmp_path, text, expected):
     (tmp_path / "a.csv").write_bytes(text.encode())
-    signal = read(tmp_path / "a.csv", sampling_rate=1.0, unit="mV").signal
+    signal = read(tmp_path / "a.csv", sampling_rate=100.0, unit="mV").signal
     np.testing.assert_array_equal(signal, np.array(expected, np.float32))
 
 
 def test_csv_with_a_column_of_time_and_one_without_names(tmp_path):
-    (tmp_path / "a.csv").write_text("time,I\n12:00:01,5\n12:00:02,6\n")
-    recording = read(tmp_path / "a.csv", sampling_rate=1.0, unit="mV", lead_names=("-", "I"))
+    (tmp_path / "a.csv").write_text("time,I\n12:00:00.01,5\n12:00:00.02,6\n")
+    recording = read(tmp_path / "a.csv", sampling_rate=100.0, unit="mV", lead_names=("-", "I"))
     assert (recording.leads, recording.signal.tolist()) == (("I",), [[5, 6]])
-    assert read(tmp_path / "a.csv", sampling_rate=1.0, unit="mV").leads == ("I",)
+    assert read(tmp_path / "a.csv", sampling_rate=100.0, unit="mV").leads == ("I",)
     (tmp_path / "b.csv").write_text("1,2\n3,4\n")
-    signal = read(tmp_path / "b.csv", sampling_rate=1.0, unit="mV", lead_names=("I", "II")).signal
+    signal = read(tmp_path / "b.csv", sampling_rate=100.0, unit="mV", lead_names=("I", "II")).signal
     assert signal.tolist() == [[1, 3], [2, 4]]
 
 

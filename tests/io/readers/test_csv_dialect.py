@@ -58,7 +58,7 @@ LABELS = [["record", "label"], ["a", "AF"], ["b", "\u00e4"], ["c", "\u00e4"], ["
 def test_a_recording(saved, tmp_path):
     path = tmp_path / ("r.csv.gz" if "gzip" in saved else "r.csv")
     path.write_bytes(SAVED[saved](RECORDING))
-    recording = read(path, sampling_rate=1.0, unit="mV")
+    recording = read(path, sampling_rate=100.0, unit="mV")
     assert recording.leads == ("I", "II")
     np.testing.assert_array_equal(recording.signal, np.array([[0.5, 1.5, 2], [-1.25, np.nan, 0.1]], np.float32))
 

@@ -1,5 +1,6 @@
 """The time that an auto takes, on a clock that stands still but for the trainings, whose costs the test states."""
 
+import os
 from itertools import product
 from types import SimpleNamespace
 
@@ -7,11 +8,12 @@ import pytest
 
 import ecgtune
 from ecgtune.config.auto import AutoSettings
+from ecgtune.errors import RunError
 from ecgtune.utils.files import json_value, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import budget as clock
+from ecgtune.workflows.auto import costs, trainings
 from ecgtune.workflows.auto import do as module
-from ecgtune.workflows.auto import trainings
 from ecgtune.workflows.auto.plan_file import read_plan
 from helpers.auto import FACTS
 
@@ -20,39 +22,43 @@ OVERHEAD = 3.0  # seconds of a training before its first step and after its last
 
 
 class Machine:
-    """`now`, and trainings that cost `slower` times what was measured: of a window 3 `forward` for a step.
+    """`now`, and trainings that cost `slower` times what was measured: of a window 3 `forward` for a step, 0.03 of a
+    probe.
 
     busy: seconds that a second of computing takes, in trainings and around them. estimate: of a step, times that.
+    around: times the seconds that are not of windows. late: seconds by which the first training of a method is late.
     """
 
-    def __init__(self, forward, slower, busy=1.0, estimate=1.0):
+    def __init__(self, forward, slower, busy=1.0, estimate=1.0, around=1.0, late=()):
         self.now, self.forward, self.slower, self.busy = 12.0, forward * busy, slower, busy
-        self.estimate, self.first = estimate, None
+        self.estimate, self.first, self.around, self.late = estimate, None, around, dict(late)
 
     def computed(self):
         return self.now / self.busy
 
-    def measured(self, *_):
-        self.now += 3 * self.busy
-        return {"step": 3 * self.estimate * self.forward, "forward": self.forward}
+    def measured(self, out, plan, method, encoder):
+        self.now += 3 * self.around * self.busy
+        step = 0.03 if method == "probe" else 3 * self.estimate
+        return {"step": step * self.forward, "forward": self.forward}
 
     def train(self, out, folder, callbacks=()):
         if (folder / "result.json").is_file():
             return json_value(folder / "result.json")
         job = json_value(folder / "job.json")
-        split = trainings.material_of(out, read_plan(out)).split(
+        split = costs.material_of(out, read_plan(out)).split(
             job["round"], windows=job["windows"], validated=job["validated"]
         )
         pass_, epoch = self.slower * self.forward, 0.0
-        self.now += OVERHEAD * self.busy
+        began = self.now
+        self.now += OVERHEAD * self.around * self.busy + self.late.pop(job["method"], 0.0)
         if job["method"] == "probe":
-            self.now += (len(split.train) + len(split.val)) * pass_
+            self.now += ((1 + 0.03 * job["epochs"]) * len(split.train) + len(split.val)) * pass_
         else:
             epoch = (3 * len(split.train) + len(split.val)) * pass_
             ended = job["seconds"] + (len(split.val) + 3 * 4) * pass_  # a last step and its validation
             self.now += min(job["epochs"] * epoch, ended) + len(split.val) * pass_
         self.first = self.first or self.now
-        facts = {"score": 0.8, "train_windows": len(split.train), "spent": self.now}
+        facts = {"score": 0.8, "train_windows": len(split.train), "spent": self.now - began}
         facts["step"] = 3 * pass_ if epoch else None
         result = {**FACTS, **job, **facts}
         write_json(folder / "result.json", result)
@@ -87,20 +93,39 @@ def trained(out, machine, seconds, windows, monkeypatch, level=False):
     """Step do on a machine: the budget, the seconds that the steps after it need, and the results."""
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now, process_time=machine.computed))
     monkeypatch.setattr(trainings, "run_trial", machine.train)
-    monkeypatch.setattr(trainings, "measured", machine.measured)
-    monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
+    monkeypatch.setattr(costs, "measured", machine.measured)
+    monkeypatch.setattr(costs, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
     monkeypatch.setattr(trainings.Trainings, "are_level", lambda *_: level)
     (out / "spent.json").unlink(missing_ok=True)
     with ProgressBar(shown=False) as progress:
         plan, budget = read_plan(out), clock.Budget(out, progress)
         plan = plan.changed({"budget.seconds": seconds})
-        machine.now += 12 * machine.busy  # the look and the decisions
+        machine.now += 12 * machine.around * machine.busy  # the look and the decisions
         budget.limit(seconds)
         results = module.do(out, plan, budget, progress)
         ended = trainings.Trainings(out, plan, budget, progress)
-        ended.members = 2 if level else 1
-        after = ended.after
+        after = ended.after(2 if level else min(results["affordable"], ended.material.rounds))
     return budget, after, results
+
+
+@pytest.mark.parametrize("folds", [1, 5])
+@pytest.mark.parametrize("windows", [480, 1_000])
+def test_a_minute_is_used_and_kept(windows, folds, planned, monkeypatch):
+    machine = Machine(0.001 * windows / WINDOWS, 1.0, around=0.3)
+    budget, after, results = trained(planned(folds), machine, 60.0, windows, monkeypatch)
+    assert results["missing"] == {}
+    assert 0.8 * 60 <= budget.spent + after <= 1.1 * 60
+    whole = {trial["round"] for trial in results["trials"] if trial["method"] == "probe" and trial["windows"] is None}
+    assert len(whole) == folds or windows == 1_000  # five passes over these take more than the time allows
+
+
+def test_later_trainings_of_a_round_get_what_a_late_one_leaves(planned, monkeypatch):
+    machine = Machine(0.0015 * 25_000 / WINDOWS, 1.0, late={"lora": 60.0})
+    budget, after, results = trained(planned(1), machine, 600.0, 25_000, monkeypatch)
+    late, *later = [one["seconds"] for one in results["trials"] if one["method"] != "probe"][:3]
+    assert max(later) <= 0.7 * late
+    assert len(results["rungs"]) == 4  # the probes, and three rounds
+    assert budget.spent + after <= 1.1 * 600
 
 
 @pytest.mark.parametrize("folds", [1, 5])
@@ -151,3 +176,9 @@ def test_a_machine_that_does_other_work_is_slower(tmp_path, monkeypatch):
         assert budget.slowdown == 3
         computed[0] = 110.0  # two threads
         assert budget.slowdown == 1
+
+
+def test_a_time_that_cannot_be_read_is_not_taken_for_none(tmp_path):
+    os.mkfifo(tmp_path / clock.FILE)
+    with ProgressBar(shown=False) as progress, pytest.raises(RunError, match=clock.FILE):
+        clock.Budget(tmp_path, progress)

@@ -77,10 +77,33 @@ def test_a_handful_of_patients_shows_no_difference(patients, taken, tmp_path):
         assert f"{patients} patient" in found["reason"]
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"epochs": 20, "trained_epochs": 20}, "lora (100 windows, 20 epochs)"),
+        ({"epochs": 20, "trained_epochs": 3, "ended": True}, "lora (100 windows, 3 of 20 epochs, ended by time)"),
+        ({"epochs": 20, "trained_epochs": 20, "ended": True}, "lora (100 windows, 20 of 20 epochs, ended by time)"),
+    ],
+)
+def test_a_title_says_that_a_training_was_ended_by_time(facts, said):
+    assert module._title(Candidate("lora", trained(method="lora", **facts), ("a",), ())) == said
+
+
 def test_independent_candidates_of_equal_skill_become_an_ensemble(tmp_path):
     found = choice(tmp_path, material(), *(("probe", 1.0, seed) for seed in range(3)))
     assert found["ensemble"]["helps"]
     assert len(found["runs"]) == 3
+
+
+@pytest.mark.parametrize(("most", "members"), [(3, 3), (2, 1)])
+def test_a_mean_is_of_as_many_trainings_as_there_is_time_to_test(most, members, tmp_path):
+    given = material()
+    trials = [trial for seed in range(3) for trial in candidate(tmp_path, given, "probe", 1.0, seed)]
+    write_json(tmp_path / "do" / "results.json", results(trials))
+    found = read_candidates(tmp_path, given)
+    made = chosen(found, validation_of(given, found[0][1]), most)
+    assert made["ensemble"]["shown"]
+    assert (len(made["runs"]), made["ensemble"]["helps"]) == (members, members == 3)
 
 
 def test_a_resample_without_a_rare_label_has_the_mean_over_the_others():

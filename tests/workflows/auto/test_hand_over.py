@@ -71,6 +71,18 @@ def test_the_program_takes_every_command_as_it_is_printed(files, tmp_path):
         make_app(name, load(name)).parse_args([name, *tokens])  # raises for an option that the command does not have
 
 
+@pytest.mark.parametrize("split", [{"fold": "f", "val_fold": 1, "test_fold": 2}, {"val_file": "v", "test_file": "t"}])
+def test_another_hospital_is_evaluated_without_the_split_of_the_training(split, tmp_path):
+    files = replace(RECORDS, columns=replace(COLUMNS, **split))
+    reading = files.plain()
+    lines = commands(tmp_path, {"kind": "records", "reading": reading, "request": reading}, AutoPlan(), [tmp_path])
+    flags = {f"--{name.replace('_', '-')}" for name in split}
+    words = {name: set(shlex.split(lines[name][0])) for name in ("evaluate at another hospital", "reproduce")}
+    assert not flags & words["evaluate at another hospital"]
+    assert flags <= words["reproduce"]
+    assert {"--label", "--patient", "--recording-column", "--records"} <= words["evaluate at another hospital"]
+
+
 @pytest.mark.parametrize(
     ("second", "shown"),
     [
@@ -87,7 +99,7 @@ def test_candidates_of_several_encoders_or_seeds_name_theirs(second, shown):
     found = _shown_candidates(rows, [*trials, {"name": "failed"}])
     assert [row["shown"] for row in found] == [*shown, "scratch"]
     assert len({row["title"] for row in found}) == 3
-    assert {row["trained"] for row in found} == {"1 of 2 epochs (ended by time)"}
+    assert {row["trained"] for row in found} == {"1 of 2 epochs, ended by time"}
 
 
 @pytest.mark.parametrize(("rounds", "lora", "folds"), [(5, " (2 of 5 folds)", " (3 of 5 folds)"), (1, "", "")])
@@ -147,8 +159,8 @@ TRAINING = {"score": 0.9, "windows": None, "train_windows": 3000, "epochs": 20, 
         ),
         ({"windows": 2900, "train_windows": 2900}, "**full**: 2,900 of 3,000 training windows, 20 epochs."),
         ({"windows": 64, "train_windows": 64}, "64 of 3,000 training windows, 20 epochs. Its scores say little; 20"),
-        ({"trained_epochs": 1, "ended": True}, "1 of 20 epochs (ended by time). Its scores say little; 20"),
-        ({"ended": True}, "20 of 20 epochs (ended by time). Its scores say little; 20"),
+        ({"trained_epochs": 1, "ended": True}, "1 of 20 epochs, ended by time. Its scores say little; 20"),
+        ({"ended": True}, "20 of 20 epochs, ended by time. Its scores say little; 20"),
     ],
 )
 def test_the_answer_says_how_well_each_method_was_trained(change, said):
@@ -194,6 +206,7 @@ def test_decisions_are_shown_as_in_the_plan(value, said):
         (None, 30, {}, "not shown to help"),
         (0.1, 30, {"helps": True}, "and neither of the two is shown to be better than the other"),
         (0.1, 30, {"helps": True, "shown": True}, "shown to help"),
+        (0.1, 30, {"shown": True}, "shown to help, but no time was left for its test and its files"),
     ],
 )
 def test_the_answer_says_what_validation_shows_about_a_mean(high, groups, changed, said):

@@ -57,6 +57,29 @@ def test_open_questions_are_asked_together(tmp_path, monkeypatch, capsys):
         looked(tmp_path / "windows.csv", tmp_path / "out", label="AF")
 
 
+def test_the_label_alone_is_asked_for_where_the_rate_is_assumed(tmp_path):
+    windows = simulate(60, seed=1)
+    columns = {f"signal_{index}": samples for index, samples in enumerate(windows.signal[:, 0].T)}
+    for name, labels in (("none", {}), ("two", {"AF": windows.label, "MI": windows.label})):
+        pd.DataFrame(columns | labels).to_csv(tmp_path / f"{name}.csv", index=False)
+        with pytest.raises(QuestionError) as question:
+            looked(tmp_path / f"{name}.csv", tmp_path / name)
+        (asked,) = question.value.questions
+        assert "--label" in asked
+    assert "100 Hz" in looked(tmp_path / "two.csv", tmp_path / "out", label="AF")["assumed"][0]
+
+
+def test_open_questions_of_a_table_and_of_its_recordings_are_asked_together(tmp_path):
+    (tmp_path / "records").mkdir()
+    for index, signal in enumerate(heartbeats(4)):
+        np.save(tmp_path / "records" / f"r{index}.npy", signal)
+    (tmp_path / "table.csv").write_text("record,first,second\nr0,0,1\nr1,1,0\nr2,0,1\nr3,1,0\n")
+    with pytest.raises(QuestionError) as question:
+        looked(tmp_path / "table.csv", tmp_path / "out", tmp_path / "records")
+    for flag in ("--label", "--unit", "--sampling-rate"):
+        assert flag in str(question.value)
+
+
 @pytest.mark.parametrize(
     ("folds", "fold", "said"),
     [

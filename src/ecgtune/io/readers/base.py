@@ -6,7 +6,6 @@ names the flag that gives it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ecgtune.config.base import separate
 from ecgtune.config.reading import UNITS, ReadSettings
+from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, QuestionError, SettingError
 from ecgtune.text import reason_of, shown
@@ -31,10 +31,6 @@ MOST_CHANNELS = 16  # of a usual recording: an array with more rows, and fewer c
 LARGEST = 1e30
 _FACTOR = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
 
-PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id")
-RECORD_NAMES = ("record", "record_id", "recording", "recording_id")
-FILE_NAMES = ("filename", "file_name", "file", "path", "filename_hr", "filename_lr")
-RECORDING_NAMES = (*RECORD_NAMES, *FILE_NAMES, "exam_id", "ecg_id", "id")
 MAX_TEXT = 200  # characters of a label or identifier; one long cell would make every row of a text array as long
 
 
@@ -246,14 +242,6 @@ def decoded(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def group_kind(column: str) -> str:
-    """Return "patient" or "record" for the usual names of such columns, else the name itself."""
-    name = column.strip().casefold()
-    if name in PATIENT_NAMES:
-        return "patient"
-    return "record" if name in RECORD_NAMES else column.strip()
-
-
 def swapped_axes(path: Path, shape: tuple[int, int], named: int | None, layout: str | None) -> bool:
     """Whether the last two axes of an array, of this shape, are (samples, leads).
 
@@ -287,7 +275,7 @@ def millivolt_factor(path: Path, unit: str | None, given: str | None) -> float:
 
 
 def stated_rate(path: Path, in_file: float | None, given: float | None) -> float:
-    """Return the sampling rate (Hz) of the file, or the one given. Raises DataError for none or two, or below 0."""
+    """Return the sampling rate (Hz) of the file, or the one given. Raises DataError for none, two or that of no ECG."""
     rate = in_file if in_file is not None else given
     if rate is None:
         raise QuestionError(path, "does not say its sampling rate; give it, for example --sampling-rate 500 (Hz)")
@@ -296,8 +284,9 @@ def stated_rate(path: Path, in_file: float | None, given: float | None) -> float
             f"{path}: says that its sampling rate is {rate:g} Hz, but --sampling-rate says {given:g}; "
             "leave the flag out"
         )
-    if not 0 < rate < math.inf:
-        raise DataError(f"{path}: its sampling rate is {rate:g} Hz; above 0 is needed, the file is damaged")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        allowed = f"an ECG has {LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz"
+        raise DataError(f"{path}: its sampling rate is {rate:g} Hz; {allowed}, the file or the flag is wrong")
     return float(rate)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from ecgtune.io.readers.base import PATIENT_NAMES, RECORDING_NAMES
-
+PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id")
+RECORD_NAMES = ("record", "record_id", "recording", "recording_id")
+FILE_NAMES = ("filename", "file_name", "file", "path", "filename_hr", "filename_lr")
+RECORDING_NAMES = (*RECORD_NAMES, *FILE_NAMES, "exam_id", "ecg_id", "id")
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
 LABEL_NAMES = ("label", "labels", "class")
@@ -19,6 +21,14 @@ _LAST_WORDS = (
     *("date", "time", "datetime", "timestamp", "year"),
     *("device", "lead", "rate", "fs", "unit"),
 )
+
+
+def group_kind(column: str) -> str:
+    """Return "patient" or "record" for the usual names of such columns, else the name itself."""
+    name = column.strip().casefold()
+    if name in PATIENT_NAMES:
+        return "patient"
+    return "record" if name in RECORD_NAMES else column.strip()
 
 
 def label_candidates(names: Sequence[str], taken: Collection[str | None] = ()) -> list[str]:

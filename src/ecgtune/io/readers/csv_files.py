@@ -33,13 +33,14 @@ from ecgtune.io.readers.base import (
     WindowColumns,
     WindowHeader,
     check_size,
-    group_kind,
     in_millivolts,
     make_recording,
     millivolt_factor,
     stated_rate,
 )
+from ecgtune.io.readers.bounded import text_array
 from ecgtune.io.readers.channels import wanted_leads
+from ecgtune.io.readers.column_names import group_kind
 from ecgtune.io.readers.csv_dialect import SUFFIXES, UNREADABLE, Dialect, dialect_of, open_text, unreadable
 from ecgtune.io.readers.csv_layout import Layout, named_layout, plain_layout
 from ecgtune.io.readers.csv_table import (
@@ -191,7 +192,8 @@ def _windows(path: Path, layout: Layout, dialect: Dialect, piece: Piece) -> Wind
                 f"{path}: column {shown(layout.names[index])} holds text of {length} characters; labels and"
                 f" identifiers of at most {MAX_TEXT} are allowed"
             )
-        return np.array([from_cell(value) for value in values.to_pylist()], dtype=np.str_)
+        cells = [from_cell(value) for value in values.to_pylist()]
+        return text_array(path, layout.names[index], cells, path.stat().st_size)
 
     if table is None or not layout.label:
         label = np.zeros((len(line), len(layout.label)) if layout.several else len(line), dtype="U1")

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgtune.errors import DataError, QuestionError
-from ecgtune.io.readers.base import PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES, WindowColumns
-from ecgtune.io.readers.column_names import LABEL_NAMES, SPLIT_NAME, label_candidates
+from ecgtune.io.readers.base import WindowColumns
+from ecgtune.io.readers.column_names import (
+    LABEL_NAMES,
+    PATIENT_NAMES,
+    RECORD_NAMES,
+    RECORDING_NAMES,
+    SPLIT_NAME,
+    label_candidates,
+)
 from ecgtune.text import shown
 from ecgtune.utils.formatting import counted, listed
 

@@ -5,9 +5,11 @@ pyarrow parses numbers. Lines that it refuses are read again cell by cell, for t
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
+from array import array
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,16 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.readers.base import MAX_TEXT, RECORDING_NAMES
+from ecgtune.io.readers.base import MAX_TEXT
+from ecgtune.io.readers.bounded import TextColumns, text_array
+from ecgtune.io.readers.column_names import RECORDING_NAMES
 from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, first_rows, is_csv, open_text, sniffed
 from ecgtune.text import shown
+from ecgtune.utils.archives import most_unpacked
 from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
-LONGEST_LINE = 1 << 20  # bytes, of the header of a table
+LONGEST_LINE = 1 << 20  # of a row of a table
+_CELL_BYTES = 64  # of a short cell as a Python string
 GAPS = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "null")
 
 
@@ -153,59 +159,98 @@ def fault_in(path: Path, piece: Piece, columns: CsvColumns, reason: Exception) -
     )
 
 
-def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.int64], str]:
-    """Read every column of a table as stripped text; also return the row of each in the file, and its sha256.
+def read_table(path: Path, whole: Collection[str] = ()) -> tuple[TextColumns, NDArray[np.int64], str]:
+    """Read the columns of a table as stripped text; also return the row of each in the file, and its sha256.
 
     Cells of more than MAX_TEXT characters are cut after one more, by which they are known, except in the columns
     `whole`. Rows of empty cells, and columns at the end without name and content, are left out. Raises DataError.
     """
     try:
+        size, digest = path.stat().st_size, file_sha256(path)
         with open_text(path) as file:
-            content = file.read(LONGEST_LINE)
-            if len(content) == LONGEST_LINE and b"\n" not in content:
-                raise DataError(f"{path}: its first row has over {LONGEST_LINE} bytes; give the path of a CSV table")
-            content += file.read()
-        digest = file_sha256(path)
+            start = file.read(LONGEST_LINE)
+        if len(start) == LONGEST_LINE and b"\n" not in start:
+            raise DataError(f"{path}: its first row has over {LONGEST_LINE} bytes; give the path of a CSV table")
+        if not start.strip():
+            raise DataError(f"{path}: is empty; a row of column names, and one row per recording, are needed")
+        dialect = sniffed(start.decode("utf-8", "replace")[:SAMPLE], len(start) <= SAMPLE)
+        with open_text(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            table = csv.reader(_lines(text), delimiter=dialect.delimiter)
+            names, rows, cells = _cells(path, table, dialect.skip, whole, size)
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: row {_undecodable(path)}: is not text in UTF-8; write the table again as CSV in UTF-8"
+        ) from None
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}); give the path of a CSV table") from error
+    columns = dict(zip(names, cells, strict=True))
+    return TextColumns(names, lambda name: text_array(path, name, columns[name], size)), np.array(rows), digest
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    while line := text.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise csv.Error(f"it has over {LONGEST_LINE} characters")
+        yield line
+
+
+def _undecodable(path: Path) -> int:
+    """The first row with bytes that are no UTF-8."""
+    decoder, row = codecs.getincrementaldecoder("utf-8")(), 1
+    with open_text(path) as file:
+        while data := file.read(SAMPLE):
+            try:
+                row += decoder.decode(data).count("\n")
+            except UnicodeDecodeError as error:
+                return row + data[: error.start].count(b"\n")
+    return row
+
+
+def _cells(
+    path: Path, table: Iterator[list[str]], skip: int, whole: Collection[str], size: int
+) -> tuple[list[str], array[int], list[list[str]]]:
+    """The names of the columns, the numbers of the rows, and the cells of each column; equal cells are one object."""
+    number, rows, known = skip, array("q"), dict[str, str]()
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}: row {row}: is not text in UTF-8; write the table again as CSV in UTF-8") from None
-    if not text.strip():
-        raise DataError(f"{path}: is empty; a row of column names, and one row per recording, are needed")
-    dialect = sniffed(text[:SAMPLE], len(text) <= SAMPLE)
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
-    number, rows, columns = dialect.skip, [], []
-    try:
-        for _ in range(dialect.skip):
+        for _ in range(skip):
             next(table)
         names = [from_cell(name.strip()) for name in next(table, [])]
         while names and not names[-1]:
             names.pop()
         if len(set(names)) < len(names) or not any(names):
-            first = dialect.delimiter.join(names)
-            raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
+            raise DataError(
+                f"{path}: its first row {shown(','.join(names))} must name the columns, each by its own name"
+            )
         ends = [None if name in whole else MAX_TEXT + 1 for name in names]
-        for number, cells in enumerate(table, dialect.skip + 2):
-            filled = [from_cell(cell.strip()) for cell in cells]
-            if not any(filled):
+        columns: list[list[str]] = [[] for _ in names]
+        left = most_unpacked(size) // _CELL_BYTES
+        for number, cells in enumerate(table, skip + 2):
+            left -= max(1, len(cells))
+            if left < 0:
+                raise DataError(
+                    f"{path}: row {number}: the table has more cells than are read of {size} bytes; write it again"
+                    " without compression"
+                )
+            for cell in cells[: len(names)]:
+                if cell not in known:
+                    known[cell] = from_cell(cell.strip())
+            filled = [known[cell] for cell in cells[: len(names)]]
+            others = any(map(str.strip, filter(None, cells[len(names) :])))
+            if not others and not any(filled):
                 continue
-            if len(filled) < len(names) or any(filled[len(names) :]):
+            if others or len(filled) < len(names):
                 raise DataError(
                     f"{path}: row {number}: {counted(len(cells), 'cell')}; each row needs {counted(len(names), 'cell')}"
                 )
             rows.append(number)
-            columns.append([cell[:end] for cell, end in zip(filled, ends, strict=False)])
+            for column, cell, end in zip(columns, filled, ends, strict=False):
+                column.append(cell[:end])
     except csv.Error as error:
         raise DataError(f"{path}: row {number + 1}: cannot be read as a table ({error}); write it again") from None
     if not rows:
         raise DataError(f"{path}: has no rows below its header; one row per recording is needed")
-    cells_of = zip(names, zip(*columns, strict=True), strict=True)
-    columns_by_name = {name: np.array(cells, dtype=np.str_) for name, cells in cells_of}
-    return columns_by_name, np.array(rows), digest
+    return names, rows, columns
 
 
 def is_table(path: Path) -> bool:

@@ -18,9 +18,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
+from ecgtune.io.readers.bounded import as_text, check_unpacked
 from ecgtune.io.readers.csv_dialect import workbook_error
 from ecgtune.text import shown
-from ecgtune.utils.archives import is_bomb, open_zip
+from ecgtune.utils.archives import open_zip
 from ecgtune.utils.files import open_file
 from ecgtune.utils.formatting import counted, listed
 
@@ -88,7 +89,7 @@ class Archive:
             raise DataError(f"{path}: is one bare array, not an NPZ archive; {NEEDED}, {how}")
         if start.startswith(b"\x80"):
             raise DataError(f"{path}: is a Python pickle, which is refused because loading it can run any code; {how}")
-        self.path = path
+        self.path, self.size = path, path.stat().st_size
         self._zip = open_zip(path)
         if _WORKBOOK & set(self._zip.namelist()):
             raise workbook_error(path)
@@ -115,8 +116,7 @@ class Archive:
     def _open(self, key: str) -> Iterator[tuple[IO[bytes], ArrayHeader]]:
         name = f"{key}.npy"
         info = self._zip.getinfo(name)
-        if is_bomb(info.file_size, info.compress_size):
-            raise unpacks_too_far(self.path, info.file_size, info.compress_size)
+        check_unpacked(self.path, info.file_size, info.compress_size)
         with self._zip.open(name) as file:
             yield file, read_header(self.path, key, file, info.file_size)
             file.read(1)  # at the end of a member its checksum is compared
@@ -166,7 +166,11 @@ class Archive:
 
     def text(self, key: str) -> NDArray[np.str_]:
         """Return an array of text or numbers as text."""
-        return as_text(self.path, key, self.read(key))
+        return self.as_text(key, self.read(key))
+
+    def as_text(self, key: str, values: NDArray) -> NDArray[np.str_]:
+        """Return values of an array as text. Raises DataError for more than a file of this size may hold."""
+        return as_text(self.path, key, values, self.size)
 
     def sampling_rate(self) -> float | None:
         """Return the sampling rate in Hz. Raises DataError for two different ones."""
@@ -183,7 +187,7 @@ class Archive:
         value = self.read(key, _FACT_BYTES)
         if value.dtype.kind not in "SU":
             raise DataError(f"{self.path}: '{key}' holds {value.dtype.name}; text is needed")
-        return tuple(as_text(self.path, key, value.ravel()).tolist())
+        return tuple(self.as_text(key, value.ravel()).tolist())
 
     def facts(self) -> ArrayFacts:
         """Return rate, unit and leads. Raises DataError for values of another kind."""
@@ -208,24 +212,3 @@ def _take(file: IO[bytes], header: ArrayHeader, shape: tuple[int, ...]) -> NDArr
     if len(data) != count * header.dtype.itemsize:
         raise EOFError("it ends early")
     return np.frombuffer(data, header.dtype, count).reshape(shape, order="F" if header.fortran else "C")
-
-
-def unpacks_too_far(path: Path, unpacked: int, packed: int) -> DataError:
-    """Return the error for compressed data that are no signal."""
-    return DataError(
-        f"{path}: unpacks to {unpacked} bytes, {unpacked // max(packed, 1)} times its size, which no measured signal"
-        " does; write it again without compression"
-    )
-
-
-def as_text(path: Path, key: str, values: NDArray) -> NDArray[np.str_]:
-    if values.dtype.kind == "S":
-        try:
-            return np.char.decode(values, "utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}: '{key}' holds bytes that are not UTF-8 text; save it as text or numbers"
-            ) from error
-    if values.dtype.kind not in "biufU":
-        raise DataError(f"{path}: '{key}' holds {values.dtype.name}; whole numbers or text are needed")
-    return values.astype(np.str_)

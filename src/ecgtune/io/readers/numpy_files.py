@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from ecgtune.errors import DataError, answered
 from ecgtune.io.readers.base import (
     MAX_TEXT,
-    PATIENT_NAMES,
-    RECORD_NAMES,
     FileReader,
     ReadOptions,
     Recording,
@@ -28,7 +26,6 @@ from ecgtune.io.readers.base import (
     WindowHeader,
     check_size,
     chosen_part,
-    group_kind,
     in_millivolts,
     make_recording,
     millivolt_factor,
@@ -36,14 +33,15 @@ from ecgtune.io.readers.base import (
     stated_rate,
     swapped_axes,
 )
+from ecgtune.io.readers.bounded import check_windows
 from ecgtune.io.readers.channels import wanted_leads
+from ecgtune.io.readers.column_names import PATIENT_NAMES, RECORD_NAMES, group_kind
 from ecgtune.io.readers.npz_archive import (
     ARCHIVE,
     NEEDED,
     Archive,
     ArrayFacts,
     ArrayHeader,
-    as_text,
     read_header,
 )
 from ecgtune.text import shown
@@ -140,6 +138,7 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
             " with none of them 0 is needed"
         )
     count = signal.shape[0]
+    check_windows(path, count, signal.shape[1:], archive.size)
 
     def text(key: str) -> NDArray[np.str_]:
         header = archive.header(key)
@@ -212,17 +211,16 @@ def _several_labels(
         )
     if header.dtype.kind not in "biuf":
         raise DataError(f"{path}: '{key}' holds {header.dtype.name}; 0, 1 and nan or -1 (missing) are needed")
-    names = tuple(archive.text("classes").ravel().tolist())
-    if len(names) != header.shape[1] or len(set(names)) != len(names):
-        raise DataError(
-            f"{path}: 'classes' has {counted(len(set(names)), 'different name')}, but '{key}' has "
-            f"{counted(header.shape[1], 'column')}"
-        )
+    named = prod(archive.header("classes").shape)
+    names = tuple(archive.text("classes").ravel().tolist()) if named == header.shape[1] else ()
+    if len(set(names)) != header.shape[1]:
+        found = counted(len(set(names)), "different name") if names else counted(named, "name")
+        raise DataError(f"{path}: 'classes' has {found}, but '{key}' has {counted(header.shape[1], 'column')}")
     unknown = [name for name in wanted or () if name not in names]
     if unknown:
         raise DataError(f"{path}: no label {shown(unknown[0])}; its labels are {', '.join(map(shown, names[:20]))}")
     chosen = [names.index(name) for name in wanted or names]
-    return as_text(path, key, archive.read(key)[:, chosen]), tuple(names[place] for place in chosen)
+    return archive.as_text(key, archive.read(key)[:, chosen]), tuple(names[place] for place in chosen)
 
 
 def _blocks(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -75,7 +76,7 @@ def prepare_records(
     expected = preparation.expected
     settings = [asdict(preparation.options), preparation.signal_path.to_dict(), preparation.fingerprints]
     settings += [expected.sampling_rate, sorted(expected.leads or ()), expected.seconds]
-    subject = cache_key([FORMAT, "records", str(selection.folder.resolve()), list(selection.paths), settings])
+    subject = cache_key([FORMAT, "records", os.path.realpath(selection.folder), list(selection.paths), settings])
     known = [_reader_and_files(path) for path in selection.paths.values()]
     files = list(dict.fromkeys(file for _, of_recording in known for file in of_recording))
     code = code_of(reader for reader, _ in known if reader is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -75,11 +76,11 @@ class RecordFiles:
     def plain(self) -> dict[str, Any]:
         """The files as `Source.reading`, as plain values."""
         files = {name: getattr(self.columns, name) for name in ("val_file", "test_file")}
-        others = {name: Path(file).resolve() for name, file in files.items() if file}
+        others = {name: Path(os.path.realpath(file)) for name, file in files.items() if file}
         return {
             "kind": "records",
-            "table": str(Path(self.table).resolve()),
-            "records": str(Path(self.records).resolve()),
+            "table": os.path.realpath(self.table),
+            "records": os.path.realpath(self.records),
             "columns": to_table(replace(self.columns, **others)),
             "options": to_table(self.options),
             "settings": to_table(self.settings),

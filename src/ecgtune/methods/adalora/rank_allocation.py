@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ecgtune.methods.base import MethodCallback
 from ecgtune.models.classifier import Classifier
+from ecgtune.text import shown
 
 
 class RankAllocation(MethodCallback):
@@ -62,12 +63,27 @@ class RankAllocation(MethodCallback):
         return memories | {f"callback.kept.{name}": torch.tensor(kept) for name, kept in (self._kept or {}).items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        device = self._left[0].device
+        allocator, config = self._tuner.rankallocator, self._config
+        weights = {n: p for n, p in self._tuner.model.named_parameters() if "lora_" in n and "default" in n}
+        ranks = {name: torch.ones(len(p)).bool() for name, p in weights.items() if "lora_E" in name}
         found: dict[str, dict[str, Tensor]] = {memory: {} for memory in (*self._MEMORIES, "kept")}
         for name, tensor in tensors.items():
             if name.startswith("callback."):
                 _, memory, parameter = name.split(".", 2)
                 found[memory][parameter] = tensor
-        self._kept = {name: kept.tolist() for name, kept in found.pop("kept").items()} or None
+        kept = found.pop("kept")
+        _check(kept, ranks, may_lack=True)
+        # After the last cut the memories are empty.
+        last_cut = bool(kept) and sum(int(each.sum()) for each in kept.values()) <= config.target_r * len(ranks)
         for memory, values in found.items():
-            setattr(self._tuner.rankallocator, memory, {name: value.to(device) for name, value in values.items()})
+            _check(values, weights, may_lack=last_cut and not any(found.values()))
+            setattr(allocator, memory, {name: value.to(weights[name].device) for name, value in values.items()})
+        self._kept = {name: each.tolist() for name, each in kept.items()} or None
+
+
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, may_lack: bool) -> None:
+    """Raise ValueError unless names, shapes and kinds of number are as expected; `may_lack`: or there is none."""
+    found, needed = ({n: (t.dtype, t.shape) for n, t in each.items()} for each in (tensors, expected))
+    if found != needed and (found or not may_lack):
+        different = sorted(name for name in found.keys() | needed.keys() if found.get(name) != needed.get(name))
+        raise ValueError(f"those of the ranks do not fit {shown(different[0])}")

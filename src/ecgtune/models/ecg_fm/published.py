@@ -120,13 +120,13 @@ def read_official(
         labels = len(used["proj.bias"]) if used["proj.bias"].dim() else 0
         expected |= {"proj.weight": (labels, config.width), "proj.bias": (labels,)}
     _refuse({"mis-shaped": _mis_shaped(used, expected)}, source)
-    copies = {name: to_float32(tensor, name, source, copy=True) for name, tensor in used.items()}
+    copies = {name: to_float32(tensor, name, source, copy=True) for name, tensor in found.items()}
 
     return OfficialWeights(
         config=replace(config, heads=_heads(config, settings, source, heads)),
         encoder={ours: copies[theirs] for theirs, ours in wanted.items()},
         head={part: copies[f"proj.{part}"] for part in head} or None,
-        objective={name: found[name].detach().clone() for name in left_out},
+        objective={name: copies[name] for name in left_out},
         used=tuple(originals[name] for name in expected),
         left_out=tuple((originals[name], reason) for name, reason in left_out.items()),
     )

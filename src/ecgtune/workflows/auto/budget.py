@@ -9,7 +9,7 @@ from pathlib import Path
 from ecgtune.training.callbacks import Callback
 from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.stored import read_json
+from ecgtune.utils.stored import is_there, read_json
 from ecgtune.workflows.auto.schemas import Spent
 
 FILE = "spent.json"
@@ -26,7 +26,7 @@ class Budget(Callback):
 
     def __init__(self, out: Path, progress: ProgressBar) -> None:
         self._file, self._progress = out / FILE, progress
-        self._before = read_json(self._file, Spent, _AGAIN)["seconds"] if self._file.is_file() else 0.0
+        self._before = read_json(self._file, Spent, _AGAIN)["seconds"] if is_there(self._file) else 0.0
         self._started = self._written = time.monotonic()
         self._computed = time.process_time()
         self._shown = 0.0

@@ -67,7 +67,8 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
     material = material_of(out, plan)
     if not (out / CHOICE).is_file():
         candidates = read_candidates(out, material)
-        choice = chosen(candidates, validation_of(material, candidates[0][1]))
+        most = read_results(out).get("affordable", math.inf)
+        choice = chosen(candidates, validation_of(material, candidates[0][1]), most)
         write_json(out / CHOICE, {"budget": plan.budget.seconds, **choice})
         progress.note(choice["reason"])
     choice = read_choice(out)
@@ -122,11 +123,14 @@ def _copies(
     return rows, tuple(copies)
 
 
-def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation: Validation) -> dict[str, Any]:
+def chosen(
+    candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation: Validation, most: float = math.inf
+) -> dict[str, Any]:
     """The content of choice.json: a probe unless another method, or the mean of two, is shown to be better.
 
     The mean of two methods of which neither is shown to be better comes before the better one where it is ahead of
-    both. Another mean is used where it is shown to be better than its best member.
+    both. Another mean is used where it is shown to be better than its best member. A mean is of `most` trainings at
+    most: for the test and the files of more there is no time.
     """
     everyone = [one for one, _ in candidates]
     draws = {one.name: validation.draws(one.copies) for one in everyone}
@@ -136,7 +140,7 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
     taken, difference, both = ranked[0], None, None
     reason = f"{_title(ranked[0])} is the only kind of candidate that was trained to the end"
     if others:
-        both = _level_mean(others, draws, validation)
+        both = _level_mean(others, draws, validation) if most > 1 else None
     if probes and others:
         best, probe = others[0], probes[0]
         tried: list[tuple[str, dict[str, float], Mean | None]]
@@ -148,8 +152,9 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
         reason = _reason(title, difference, validation)
         taken = best if validation.shows(difference) else probe
     means = _means(taken, ranked, draws, validation)
-    mean = both or next((one for one in means if one.shown), next(iter(means), None))
-    used = mean is not None and (mean is both or mean.shown)
+    usable = (one for one in means if one.shown and one.trainings <= most)
+    mean = both or next(usable, next((one for one in means if one.shown), next(iter(means), None)))
+    used = mean is not None and (mean is both or (mean.shown and mean.trainings <= most))
     members = mean.group if mean and used else [taken]
     return {
         "metric": METRIC,
@@ -197,6 +202,10 @@ class Mean:
     draws: NDArray[np.float64]
     difference: dict[str, float]
     shown: bool
+
+    @property
+    def trainings(self) -> int:
+        return sum(len(one.folders) for one in self.group)
 
     def to_dict(self) -> dict[str, Any]:
         members = [one.name for one in self.group]
@@ -261,12 +270,15 @@ def _row(one: Candidate, draws: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _title(one: Candidate) -> str:
-    result = one.result
-    windows = formatting.counted(result["train_windows"], "window")
-    epochs = formatting.counted(result["epochs"], "epoch")
-    if result["trained_epochs"] < result["epochs"]:  # ended by time
-        epochs = f"{result['trained_epochs']} of {epochs}"
-    return f"{result['method']} ({windows}, {epochs})"
+    windows = formatting.counted(one.result["train_windows"], "window")
+    return f"{one.result['method']} ({windows}, {epochs_text(one.result)})"
+
+
+def epochs_text(trial: Mapping[str, Any]) -> str:
+    """How long a training was: `20 epochs`, or `1 of 20 epochs, ended by time`; the last one may not be whole."""
+    part = trial["ended"] or trial["trained_epochs"] < trial["epochs"]
+    of = f"{trial['trained_epochs']} of " if part else ""
+    return f"{of}{formatting.counted(trial['epochs'], 'epoch')}{', ended by time' if trial['ended'] else ''}"
 
 
 def _test(

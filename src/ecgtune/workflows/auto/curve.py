@@ -20,10 +20,16 @@ from ecgtune.utils.files import temporary_folder
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan
-from ecgtune.workflows.auto.trial import PROBE, material_of, probabilities, read_validation, ready_run
+from ecgtune.workflows.auto.trial import (
+    CURVE_FRACTIONS,
+    PROBE,
+    material_of,
+    probabilities,
+    read_validation,
+    ready_run,
+)
 from ecgtune.workflows.auto.validation import validation_of
 
-_FRACTIONS = (0.125, 0.25, 0.5)
 NOTHING: dict[str, Any] = {"points": [], "extrapolated": []}
 
 
@@ -40,7 +46,7 @@ def probe_curve(out: Path, plan: AutoPlan, budget: Budget) -> dict[str, Any]:
     rows, probability = read_validation(folder, material.dataset)
     validation = validation_of(material, rows)
     sizes, draws = [], []
-    for fraction in _FRACTIONS:
+    for fraction in CURVE_FRACTIONS:
         windows = int(fraction * whole["train_windows"])
         if windows >= max(2 * plan.training.batch_size, 4 * len(material.dataset.classes)):
             sizes.append(windows)

@@ -20,6 +20,7 @@ from ecgtune.text import shown
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
+from ecgtune.utils.stored import is_there
 from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.plan_file import (
     FLAGS,
@@ -69,7 +70,7 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     if settings.repeat is not None:
         return _repeated(out, Path(settings.repeat))
     found = read_fingerprint(out)
-    stored = read_plan(out) if (out / PLAN).is_file() else None
+    stored = read_plan(out) if is_there(out / PLAN) else None
     seconds = settings.seconds if settings.budget is not None or stored is None else stored.budget.seconds
     made = _decided(found, settings, seconds)
     automatic = AutoPlan().changed(made.values)
@@ -330,7 +331,8 @@ def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings
     made.take("budget.seconds", seconds, "the default" if seconds == DEFAULT_SECONDS else GIVEN)
     made.take("budget.probe", 0.10, "an answer early")
     rounds = (0.20, 0.50) if seconds < FURTHER_ROUND else (0.20, 0.20, 0.30)
-    made.take("budget.rounds", rounds, "successive halving; the last round has what is left for it")
+    reason = "successive halving; the last round, of the best method or of two that are level, has what is left; with "
+    made.take("budget.rounds", rounds, f"{reason}folds of the best alone, whose trainings are averaged already")
 
 
 def _size(name: str) -> int:

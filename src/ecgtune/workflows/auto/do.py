@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan, begin
 from ecgtune.workflows.auto.schemas import DoneFile
-from ecgtune.workflows.auto.trainings import LATE, OVERHEAD, Trainings
+from ecgtune.workflows.auto.trainings import LATE, Trainings
 from ecgtune.workflows.auto.trial import PROBE, name_of
 
 RESULTS = "results.json"
 #: Fraction of the first tenth of the time for the probes; the machine may be slower than it was measured.
 _EARLY = 0.55
-#: Fraction of the time for trainings that a probe of all windows may take.
+#: Fraction of the time for trainings that a larger probe may take, and of the budget that one of all windows may take.
 _PROBE = 0.2
 #: Fraction of the time that is left for the last training.
 _LAST = 0.95
@@ -48,29 +48,27 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     trials += _larger_probe(trainings, trials, encoder)
     alive, failed = list(plan.training.methods), dict[str, str]()
     fractions = plan.budget.rounds
-    whole_time = sum(fractions) * plan.budget.seconds
-    # On a slow machine less is left for rounds.
-    scale = min(1.0, max(0.0, budget.left - trainings.reserve) / whole_time)
     for number, fraction in enumerate(fractions):
         last = number == len(fractions) - 1
         rounds = trainings.material.rounds if last else min(number + 1, trainings.material.rounds)
-        seconds = fraction * plan.budget.seconds * scale
         if last:
             trainings.last, trainings.members = 0.0, len(alive)
-            left = max(0.0, budget.left - trainings.reserve)
+        left = max(0.0, budget.left - trainings.reserve)
+        seconds = fraction * min(plan.budget.seconds, left / sum(fractions[number:]))
+        if last:
             seconds = trainings.last = _LAST * left / (1 + trainings.final_fraction)
-        each = seconds / math.ceil(len(alive) * rounds / jobs)
-        stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
-        wanted = []
         for name in alive:
             try:
-                wanted.append(trainings.planned(stage.format(name), name, encoder, each, rounds))
+                trainings.measured(name, encoder)
             except EcgtuneError as error:
                 if name not in failed:
                     progress.note(f"{name} is left out: {error}")
                 failed[name] = str(error)
-        found = trainings.run(wanted)
+        able = [name for name in alive if name not in failed]
+        stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
+        found = trainings.run(_round(trainings, stage, able, seconds, rounds))
         trials += found
+        each = seconds / max(1, math.ceil(len(able) * rounds / jobs))
         rung = _rung([trial for trial in found if trial["method"] in alive], "method", rounds, each * rounds)
         ranked = list(rung["scores"])
         if ranked:
@@ -89,6 +87,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         "encoder": encoder,
         "rungs": rungs,
         "training": trainings.training,
+        "affordable": trainings.affordable,
         "whole": {name: trainings.whole(name, encoder) for name in sorted(trained)},
         "missing": {method: failed.get(method, "no time was left") for method in missing},
         "trials": list({_id(one): one for one in trials}.values()),
@@ -166,14 +165,31 @@ def _larger_probe(trainings: Trainings, trials: list[dict[str, Any]], encoder: s
         return []
     plan = trainings.plan
     others = sum(trainings.least(method, encoder) for method in plan.training.methods)
-    needed = rounds * (trainings.whole(PROBE, encoder) + OVERHEAD)
-    seconds = _PROBE * (trainings.budget.left - trainings.reserve - others)
-    if needed <= plan.budget.probe * plan.budget.seconds:  # also where a short budget has no time but for what follows
+    turns = math.ceil((rounds - len(whole)) / trainings.jobs)
+    needed = turns * (trainings.whole(PROBE, encoder) + trainings.overhead)
+    left, whole_time = trainings.budget.left - trainings.reserve, plan.budget.seconds
+    seconds = _PROBE * (left - others)
+    # Also where a short budget has no time but for what follows.
+    if needed <= max(plan.budget.probe * whole_time, min(_PROBE * whole_time, left)):
         seconds = max(seconds, needed)
     if seconds <= 0:
         return []
-    stage, each = f"larger probe of {plan.budget.seconds:g} s", seconds / math.ceil(rounds / trainings.jobs)
-    return trainings.run([trainings.planned(stage, PROBE, encoder, each, rounds)])
+    if seconds < needed:  # of fewer windows, the folds that have all do not count
+        turns = math.ceil(rounds / trainings.jobs)
+    stage = f"larger probe of {plan.budget.seconds:g} s"
+    return trainings.run([trainings.planned(stage, PROBE, encoder, seconds / turns, rounds)])
+
+
+def _round(
+    trainings: Trainings, stage: str, methods: Sequence[str], seconds: float, rounds: int
+) -> Iterator[dict[str, Any]]:
+    """The jobs of a round that takes `seconds`; each is planned when it can start, for its part of what is left."""
+    assert trainings.encoder is not None
+    end = trainings.budget.spent + seconds
+    for number, name in enumerate(methods):
+        turns = math.ceil((len(methods) - number) * rounds / trainings.jobs)
+        each = max(0.0, end - trainings.budget.spent) / turns
+        yield trainings.planned(stage.format(name), name, trainings.encoder, each, rounds)
 
 
 def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:
@@ -187,6 +203,7 @@ def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str],
     last = own[-1]
     for seed in range(1, _SEEDS):
         keys = ("method", "encoder", "windows", "validated", "epochs", "pieces")
+        trainings.members += 1  # their mean may be chosen
         job = {key: last[key] for key in keys} | {"seed": seed, "rounds": 1, "seconds": last["spent"] * LATE}
         if not trainings.is_finished(job) and trainings.budget.left - trainings.reserve < last["spent"]:
             break

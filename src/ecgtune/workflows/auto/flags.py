@@ -15,6 +15,8 @@ from ecgtune.workflows.auto.plan_file import AutoPlan
 _NAMES = {"recording": "--recording-column", "headers": "--labels-from-headers", "zscore": "--recording-zscore"}
 #: Settings of a file of windows that say what its columns mean.
 _LABELS = ("label", "labels", "label_separator", "missing", "positive", "group")
+#: Settings of a table that say which recordings train; another database has no such column.
+_SPLIT = ("fold", "val_fold", "test_fold", "published", "val_file", "test_file")
 #: Settings without a flag, or that belong to the plan.
 _WITHOUT = ("kind", "path", "max_values", "resampling", "workers", "sampling_rate", "window", "step", "leads")
 
@@ -23,7 +25,7 @@ def flags_of(found: Mapping[str, Any], plan: AutoPlan) -> dict[str, list[str]]:
     """Return the flags by purpose.
 
     records: the folder. facts: what the files do not state. windows: how recordings become windows. labels: columns and
-    classes. request: all that was given, without what was decided.
+    classes, without those of a split. request: all that was given, without what was decided.
     """
     reading, request = found["reading"], found["request"]
     if found["kind"] != "records":
@@ -51,7 +53,7 @@ def flags_of(found: Mapping[str, Any], plan: AutoPlan) -> dict[str, list[str]]:
         "records": folder,
         "facts": _flags(facts),
         "windows": _flags({**settings, **windows}),
-        "labels": _flags(columns),
+        "labels": _flags({name: value for name, value in columns.items() if name not in _SPLIT}),
         "request": _flags({**facts, **settings, **asked, **_given(request["columns"], TableColumns())}),
     }
 

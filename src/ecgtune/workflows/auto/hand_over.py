@@ -29,7 +29,8 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.stored import ELSEWHERE, REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import read_tested
+from ecgtune.workflows.auto.choose import epochs_text, read_tested
+from ecgtune.workflows.auto.costs import VERIFIED
 from ecgtune.workflows.auto.curve import probe_curve
 from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.flags import flags_of
@@ -37,7 +38,6 @@ from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.material import read_split_facts
 from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_choice, stored_reasons, value_text
 from ecgtune.workflows.auto.schemas import Curve, TestedMetrics
-from ecgtune.workflows.auto.trainings import VERIFIED
 from ecgtune.workflows.auto.trial import PROBE, material_of
 from ecgtune.workflows.auto.validation import FEWEST_GROUPS
 from ecgtune.workflows.cases import add_cases
@@ -170,20 +170,13 @@ def _shown_candidates(rows: list[dict[str, Any]], trials: list[dict[str, Any]]) 
     for row in rows:
         of = "" if len(encoders) == 1 or row["method"] == SCRATCH else f" of {row['encoder']}"
         title = row["title"].replace(row["method"], f"{row['method']}{of}", 1)
-        epochs = _epochs(first[row["name"]])
+        epochs = epochs_text(first[row["name"]])
         shown.append({**row, "shown": f"{row['method']}{of}", "title": title, "trained": epochs})
     times = Counter(row["title"] for row in shown)
     for row in shown:
         if times[row["title"]] > 1:
             row |= {"shown": f"{row['shown']}, seed {row['seed']}", "title": f"{row['title']}, seed {row['seed']}"}
     return shown
-
-
-def _epochs(trial: dict[str, Any]) -> str:
-    """How long a training was: `20 epochs`, `1 of 20 epochs (ended by time)`; the last one may not be whole."""
-    part = trial["ended"] or trial["trained_epochs"] < trial["epochs"]
-    of = f"{trial['trained_epochs']} of " if part else ""
-    return f"{of}{formatting.counted(trial['epochs'], 'epoch')}{' (ended by time)' if trial['ended'] else ''}"
 
 
 def _shown_rungs(results: dict[str, Any]) -> list[str]:
@@ -221,7 +214,7 @@ def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
     for method, trial in _largest(results).items():
         enough = trial["train_windows"] >= _ENOUGH * total and not trial["ended"]
         windows = f"all {total:,}" if trial["windows"] is None else f"{trial['train_windows']:,} of {total:,}"
-        text = f"**{method}**: {windows} training windows, {_epochs(trial)}"
+        text = f"**{method}**: {windows} training windows, {epochs_text(trial)}"
         if not enough:
             text += ". Its scores say little"
         if not enough or trial["epochs"] < plan.training.epochs:
@@ -278,7 +271,9 @@ def _verdict(choice: dict[str, Any]) -> str:
         return ""
     high = ensemble["difference"]["ci_high"]
     if ensemble.get("shown"):
-        return "shown to help"
+        return (
+            "shown to help" if ensemble["helps"] else "shown to help, but no time was left for its test and its files"
+        )
     if ensemble["helps"]:
         return "and neither of the two is shown to be better than the other"
     worse = high is not None and high < 0 and choice["groups"] >= FEWEST_GROUPS

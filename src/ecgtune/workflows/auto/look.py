@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from ecgtune.errors import DataError, QuestionError, RunError
 from ecgtune.io.again import check_reading, read_again
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.published_labels import SCP_COLUMN
+from ecgtune.io.readers.base import WindowColumns
 from ecgtune.io.readers.column_names import LABEL_NAMES
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.io.records.reading import Inspection, RecordFiles, inspect_records
+from ecgtune.io.window_files import read_cached
+from ecgtune.io.windows import WindowFiles
 from ecgtune.utils.files import write_json
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.stored import REMOVE, read_json
+from ecgtune.utils.stored import REMOVE, is_there, read_json
 from ecgtune.workflows.auto.schemas import Fingerprint
 
 FILE = "fingerprint.json"
@@ -48,7 +52,7 @@ def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dic
     Raises RunError where `out` holds a fingerprint of other files or flags.
     """
     file = out / FILE
-    if file.is_file():
+    if is_there(file):
         found = read_fingerprint(out)
         if found["request"] != dict(request):
             raise RunError(f"{out} holds another auto (other files, or other flags of reading); choose another --out")
@@ -118,22 +122,38 @@ def _windows(request: Mapping[str, Any], progress: ProgressBar) -> dict[str, Any
 
 
 def _with_fitting_rate(reading: dict[str, Any], question: QuestionError) -> tuple[dict[str, Any], str]:
-    """The reading with the sampling rate that alone is plausible, and a sentence; else raises the question."""
+    """The reading with the sampling rate that alone is plausible, and a sentence.
+
+    Raises the question where no rate or several are plausible, else what is open beside the rate.
+    """
     if reading.get("sampling_rate") is not None:
         raise question
+    others = None
     try:
-        windows = read_again({**reading, "sampling_rate": 100.0})  # at any rate: only samples are needed
-    except QuestionError:
-        raise question from None
-    rates = fitting_rates(windows.signal[:, 0])
+        signal = read_again({**reading, "sampling_rate": 100.0}).signal  # at any rate: only samples are needed
+    except QuestionError as open_questions:
+        others, signal = open_questions, _without_labels(reading, question)
+    rates = fitting_rates(signal[:, 0])
     if len(rates) != 1:
         raise question
-    seconds = windows.samples / rates[0]
+    if others is not None:
+        raise others from None
+    samples = signal.shape[2]
     return {**reading, "sampling_rate": rates[0]}, (
         f"the sampling rate is {rates[0]:g} Hz, which the file does not state: of the usual rates it is the only one "
-        f"at which windows of {windows.samples} samples last whole seconds ({seconds:g}) and the heart rate is "
+        f"at which windows of {samples} samples last whole seconds ({samples / rates[0]:g}) and the heart rate is "
         f"plausible; --sampling-rate changes it"
     )
+
+
+def _without_labels(reading: dict[str, Any], question: QuestionError) -> np.ndarray:
+    """The signal of a file of which the labels are not known; raises the question where more is open."""
+    settings = WindowFiles.of(reading).settings
+    facts = {"lead_names": settings.lead_names, "layout": settings.layout, "drop_invalid": settings.drop_invalid}
+    try:
+        return read_cached(Path(reading["path"]), WindowColumns(labelled=False, **facts), settings.unit).signal
+    except DataError:
+        raise question from None
 
 
 def _quality(dataset: Dataset) -> list[str]:
@@ -197,7 +217,10 @@ def _assumed_columns(table: Path, columns: TableColumns) -> tuple[TableColumns, 
             columns = replace(columns, scp="superclass")
             assumed.append(f"the labels are the diagnostic superclasses of column {SCP_COLUMN}; --scp or --label")
     if columns.fold is None and columns.published is None and not columns.headers:
-        fold = read_label_table(table, columns).unused_fold if columns.val_file is columns.test_file is None else ""
+        fold = ""
+        if columns.val_file is columns.test_file is None:
+            with suppress(QuestionError):  # which `inspect_records` asks, with what the recordings leave open
+                fold = read_label_table(table, columns).unused_fold
         by_fold = replace(columns, fold=fold or None)
         if fold and _has_all_classes(read_label_table(table, by_fold)):
             columns = by_fold

@@ -169,11 +169,12 @@ class Rung(TypedDict):
 
 
 class DoneFile(TypedDict):
-    """do/results.json."""
+    """do/results.json; affordable: trainings whose mean there is time to test and to export."""
 
     encoder: str
     rungs: Annotated[list[Rung], 1, 100]
     missing: dict[str, str]
+    affordable: NotRequired[Whole]
     trials: list[Trained | Failed]
 
 

@@ -32,7 +32,7 @@ from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import begin_run
 from ecgtune.utils.files import check_space, temporary_folder, write_atomically, write_json
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.utils.stored import REMOVE, read_json, read_packed
+from ecgtune.utils.stored import REMOVE, is_there, read_json, read_packed
 from ecgtune.workflows.auto.budget import Deadline
 from ecgtune.workflows.auto.material import Material, read_material
 from ecgtune.workflows.auto.pieces import Pieces, in_pieces, within_memory
@@ -47,6 +47,8 @@ JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run
 PROBE = "probe"
 #: Folder of the last training after folds, beside those of its folds.
 FINAL = "final"
+#: Parts of the windows of a probe that its learning curve trains on, beside all.
+CURVE_FRACTIONS = (0.125, 0.25, 0.5)
 #: Below so many epochs, 5 % of the steps are too few for the warm-up, and the head of a pretrained encoder is trained
 #: alone first, on features that are computed once.
 FEW_EPOCHS, _LONG_WARMUP, HEAD_EPOCHS = 4, 0.2, 15
@@ -169,7 +171,7 @@ def run_trial(out: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> di
     "failed".
     """
     file = folder / RESULT
-    if file.is_file():
+    if is_there(file):
         return read_trial(folder)
     job, started = read_job(folder), time.monotonic()
     plan = read_plan(out)

@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ecgtune.errors import RunError
+from ecgtune.errors import RunError, SettingError
 from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text, stored_tables
-from ecgtune.recipes.space import space_table, with_settings
+from ecgtune.recipes.space import Space, space_table, stored_space, with_settings
+from ecgtune.text import shown_name
 from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import FolderEntry, parsed_toml, write_json, write_text
@@ -73,6 +74,16 @@ class SweepFolder:
                 "each the same number of trials, or choose another folder with --out"
             )
         return {**stored, "trials": trials, "methods": stored["methods"] | requested}
+
+    def spaces(self, settings: Mapping[str, Any]) -> dict[str, Space]:
+        """Return the space of each method in the content of sweep.json. Raises RunError."""
+        found = {}
+        for name, method in settings["methods"].items():
+            try:
+                found[name] = stored_space(method["space"])
+            except SettingError as error:
+                raise RunError(f"{self.settings}: methods.{shown_name(name)}.space: {error}; {ELSEWHERE}") from None
+        return found
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write sweep.json, by which a sweep folder is recognised."""

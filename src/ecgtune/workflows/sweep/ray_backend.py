@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -27,7 +28,8 @@ _RESULTS = tuple(field.name for field in fields(TrialResult))
 
 
 def load_ray() -> tuple[Any, Any]:
-    """Import Ray and Ray Tune. Raises SettingError if they are not installed."""
+    """Import Ray and Ray Tune, whose usage statistics stay off. Raises SettingError if they are not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends them by default
     try:
         import ray  # pyright: ignore[reportMissingImports]
         from ray import tune  # pyright: ignore[reportMissingImports]

@@ -7,28 +7,26 @@ import itertools
 import os
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecgtune.config.space import Choice, Range
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Space, own_value, with_settings
 from ecgtune.utils.files import unwritable
+from ecgtune.workflows.sweep.database import INDEX, REMEDY, check_structure, check_study, distributions, reading
 from ecgtune.workflows.sweep.runner import TrialResult
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
 #: First trials of a method, which are drawn at random (TPE's n_startup_trials).
 STARTUP = 8
-INDEX = "index"
 
 
 @dataclass(frozen=True)
@@ -58,24 +56,29 @@ class Studies:
 
     The settings of a trial are a function of `seed`, variant, index and the trials finished before it, so a resumed
     sweep tries the same settings as an uninterrupted one. Index 0 has the settings of the recipe. Opening marks trials
-    of a killed process as failed; failed trials do not count and are repeated. `names`: all studies, including those of
-    earlier variants of which only rows are read. Raises RunError for a damaged file and for a full disk, SettingError
-    without optuna.
+    of a killed process as failed; failed trials do not count and are repeated. `spaces`: of all studies, including
+    those of earlier variants of which only rows are read. Raises RunError for a damaged file and for a full disk,
+    SettingError without optuna.
     """
 
     def __init__(
-        self, file: Path, variants: Mapping[str, Variant], *, names: Collection[str], trials: int, seed: int
+        self, file: Path, variants: Mapping[str, Variant], *, spaces: Mapping[str, Space], trials: int, seed: int
     ) -> None:
         optuna = load_optuna()
         self._optuna, self._variants, self._trials, self._seed = optuna, dict(variants), trials, seed
         self._file = file
         self._open: dict[tuple[str, int], Trial] = {}
-        with self._storage_errors():
+        with reading(file), self._storage_errors():
+            with closing(optuna.storages.RDBStorage("sqlite://").engine.raw_connection()) as made:
+                check_structure(file, made.driver_connection, trials * len(spaces))
             storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
             self._studies = {
                 name: optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-                for name in names
+                for name in spaces
             }
+            for name, study in self._studies.items():
+                own = _own(variants[name]) if name in variants else None
+                check_study(file, study, spaces[name], own, trials)
             for study in self._studies.values():
                 for trial in study.get_trials(deepcopy=False):
                     if trial.state == optuna.trial.TrialState.RUNNING:
@@ -89,16 +92,18 @@ class Studies:
 
         try:
             yield
+        except EcgtuneError:  # a RuntimeError too
+            raise
         except (SQLAlchemyError, self._optuna.exceptions.StorageInternalError, RuntimeError) as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, sqlite3.Error):
                 cause = cause.__cause__ or cause.__context__
-            if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise unwritable(self._file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
-            line = str(cause or error).splitlines()[0]
-            raise RunError(
-                f"{self._file} cannot be read or written ({line}); remove it to start again, or choose another --out"
-            ) from None
+            line, code = str(cause or error).splitlines()[0], getattr(cause, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):  # the second where fsync finds the disk full
+                reason = os.strerror(errno.ENOSPC)
+                reason = reason if code == sqlite3.SQLITE_FULL else f"{line}; perhaps: {reason}"
+                raise unwritable(self._file, OSError(errno.ENOSPC, reason)) from None
+            raise RunError(f"{self._file} cannot be read or written ({line}); {REMEDY}") from None
 
     @property
     def left(self) -> dict[str, int]:
@@ -126,8 +131,8 @@ class Studies:
         waiting = (self._optuna.trial.TrialState.WAITING,)
         with self._storage_errors():
             if index == 0 and not study.get_trials(deepcopy=False, states=waiting):
-                study.enqueue_trial({setting: own_value(variant.recipe, setting) for setting in variant.space})
-            trial = study.ask({setting: _distribution(span) for setting, span in variant.space.items()})
+                study.enqueue_trial(_own(variant))
+            trial = study.ask(distributions(variant.space))
             trial.set_user_attr(INDEX, index)
         self._begun[name].add(index)
         self._open[name, index] = trial
@@ -171,11 +176,5 @@ def load_optuna() -> Any:
     return optuna
 
 
-def _distribution(span: Range | Choice) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(span, Choice):
-        return CategoricalDistribution(span.values)
-    if isinstance(span.low, int) and isinstance(span.high, int):
-        return IntDistribution(span.low, span.high, log=span.log)
-    return FloatDistribution(span.low, span.high, log=span.log)
+def _own(variant: Variant) -> dict[str, Any]:
+    return {setting: own_value(variant.recipe, setting) for setting in variant.space}

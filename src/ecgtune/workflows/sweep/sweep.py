@@ -81,11 +81,11 @@ def sweep(
         }
         stored = folder.check(variants, fingerprint, settings.trials)
         folder.begin(stored)
-        methods = list(stored["methods"])  # including those of earlier commands, which stay in the tables
-        studies = Studies(folder.database, variants, names=methods, trials=settings.trials, seed=seed)
+        spaces = folder.spaces(stored)  # including those of earlier commands, whose methods stay in the tables
+        studies = Studies(folder.database, variants, spaces=spaces, trials=settings.trials, seed=seed)
 
         def save() -> None:
-            folder.write_trials([row for name in methods for row in studies.rows(name)])
+            folder.write_trials([row for name in spaces for row in studies.rows(name)])
 
         with ProgressBar() as progress:
             progress.expect(
