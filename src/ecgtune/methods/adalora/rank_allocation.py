@@ -9,6 +9,7 @@ import torch
 from peft import AdaLoraModel, PeftModel
 from torch import Tensor
 
+from ecgtune.errors import RunError
 from ecgtune.methods.base import MethodCallback
 from ecgtune.models.classifier import Classifier
 from ecgtune.text import shown
@@ -41,6 +42,8 @@ class RankAllocation(MethodCallback):
         return self._orthogonality * (torch.stack(products) - identity).square().sum() / len(self._left)
 
     def after_step(self, step: int, total_steps: int) -> None:
+        if step and not self.tensors():  # `restore` cannot know that there was a step
+            raise RunError("the saved state has no memories of AdaLoRA; remove the folder last of the run and resume")
         # At least one step is final, or the last cut would never be made; at least one cuts.
         self._config.total_step = total_steps
         self._config.tfinal = max(1, int(self._final_fraction * total_steps))
@@ -73,10 +76,10 @@ class RankAllocation(MethodCallback):
                 found[memory][parameter] = tensor
         kept = found.pop("kept")
         _check(kept, ranks, may_lack=True)
-        # After the last cut the memories are empty.
-        last_cut = bool(kept) and sum(int(each.sum()) for each in kept.values()) <= config.target_r * len(ranks)
+        # Before the first step and after the last cut the memories are empty.
+        may_lack = sum(int(each.sum()) for each in kept.values()) <= config.target_r * len(ranks)
         for memory, values in found.items():
-            _check(values, weights, may_lack=last_cut and not any(found.values()))
+            _check(values, weights, may_lack=may_lack and not any(found.values()))
             setattr(allocator, memory, {name: value.to(weights[name].device) for name, value in values.items()})
         self._kept = {name: each.tolist() for name, each in kept.items()} or None
 
