@@ -457,6 +457,17 @@ def test_a_full_disk_is_one_line(recipes, tmp_path, full, reason):
     assert len(kept.rows("probe")) >= 1
 
 
+def test_a_database_that_another_program_holds_is_kept(recipes, tmp_path):
+    variants = {recipe.name: Variant(recipe, space_of(recipe)) for recipe in recipes("probe")}
+    arguments = (tmp_path / "sweep.db", variants)
+    Studies(*arguments, spaces=spaces_of(variants), trials=3, seed=0)
+    with sqlite3.connect(tmp_path / "sweep.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunError, match=r"used by another program \(database is locked\); close that program"):
+            Studies(*arguments, spaces=spaces_of(variants), trials=3, seed=0)
+    Studies(*arguments, spaces=spaces_of(variants), trials=3, seed=0)
+
+
 def test_a_disk_without_room_for_a_trial_is_told_before_anything_is_written(tmp_path, recipes, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**4))
     with pytest.raises(RunError, match=r"its disk has 10\.0 kB free, but about [\d.]+ [kM]B are needed"):

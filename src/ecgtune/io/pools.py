@@ -173,7 +173,9 @@ def _named_parts(archive: Archive, key: str, size: int) -> tuple[NDArray[np.int6
         f"{path}: 'offset' must rise from 0 in whole numbers and have one value more than the"
         f" {counted(count, 'record')}, shape ({count + 1},), but is {header.dtype} of shape {header.shape}"
     )
-    if header.shape != (count + 1,) or count == 0 or others or header.dtype.kind not in "iuf":
+    if others:
+        raise DataError(f"{path}: '{key}' has shape {(count, *others)}; one name per recording, ({count},), is needed")
+    if header.shape != (count + 1,) or count == 0 or header.dtype.kind not in "iuf":
         raise wrong
     if is_bomb(count * _RECORDING_BYTES, size):
         raise DataError(

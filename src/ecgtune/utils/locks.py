@@ -91,12 +91,13 @@ def exclusive(
 def write_together(folder: Path, write: Callable[[Path], object], last: str) -> None:
     """Call `write(temporary folder)`, then move its files into `folder`, that named `last` at the end.
 
-    A failure, such as a full disk, leaves the files of `folder` as they were. Raises RunError when they cannot be
-    written.
+    A failure of `write`, such as a full disk, leaves the files of `folder` as they were; a process that ends amid the
+    moves leaves no `last`. Raises RunError when the files cannot be written.
     """
     try:
         with temporary_folder(folder) as partial:
             write(partial)
+            (folder / last).unlink(missing_ok=True)
             for name in sorted(os.listdir(partial), key=lambda name: (name == last, name)):
                 os.replace(partial / name, folder / name)
     except OSError as error:

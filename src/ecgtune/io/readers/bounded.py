@@ -18,7 +18,7 @@ from ecgtune.text import shown
 from ecgtune.utils.archives import is_bomb
 
 _WINDOW_BYTES = 64  # of a window beside its float32 samples: position, label, group, and sorting them
-_TEXT_BYTES = 32 << 20  # of a column of text in any file: 40,000 rows of the longest allowed
+_TEXT_BYTES = 192 << 20  # of a column of text in any file: 250,000 rows of the longest allowed
 _TEXT_RATIO = 20  # and so many more for each byte of the file: reading takes a few times the size of a column
 
 
@@ -40,12 +40,13 @@ def check_windows(path: Path, windows: int, shape: Sequence[int], size: int) -> 
         )
 
 
-def check_text(path: Path, column: str, cells: int, longest: int, size: int) -> None:
+def check_text(path: Path, column: str, cells: int, longest: int, size: int, example: str = "") -> None:
     """Raise DataError, before memory is taken, for a column of text that is too large for a file of `size` bytes."""
     if 4 * cells * longest > _TEXT_BYTES + _TEXT_RATIO * size:
+        begins = f", which begins {shown(example[:40])}" if example else ""
         raise DataError(
-            f"{path}: column {shown(column)} has {cells} cells, the longest of {longest} characters, too much text for"
-            f" a file of {size} bytes; shorten the longest"
+            f"{path}: column {shown(column)} has {cells} cells, the longest of {longest} characters{begins}, too much"
+            f" text for a file of {size} bytes; shorten the longest"
         )
 
 
@@ -77,7 +78,8 @@ def as_text(path: Path, key: str, values: NDArray, size: int | None = None) -> N
 
 def text_array(path: Path, column: str, cells: Sequence[str], size: int) -> NDArray[np.str_]:
     """Return the cells of a column of a file of `size` bytes. Raises DataError for too much text."""
-    check_text(path, column, len(cells), max(map(len, cells), default=0), size)
+    longest = max(cells, key=len, default="")
+    check_text(path, column, len(cells), len(longest), size, longest)
     return np.array(cells, dtype=np.str_)
 
 

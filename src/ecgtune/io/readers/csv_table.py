@@ -32,7 +32,7 @@ from ecgtune.utils.formatting import counted
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
 LONGEST_LINE = 1 << 20  # of a row of a table
-_CELL_BYTES = 64  # of a short cell as a Python string
+_CELL_BYTES, _POINTER = 64, 8  # of a short cell as a Python string, and of each further cell that equals it
 GAPS = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "null")
 
 
@@ -224,9 +224,9 @@ def _cells(
             )
         ends = [None if name in whole else MAX_TEXT + 1 for name in names]
         columns: list[list[str]] = [[] for _ in names]
-        left = most_unpacked(size) // _CELL_BYTES
+        left = most_unpacked(size)
         for number, cells in enumerate(table, skip + 2):
-            left -= max(1, len(cells))
+            left -= _POINTER * max(1, len(cells))
             if left < 0:
                 raise DataError(
                     f"{path}: row {number}: the table has more cells than are read of {size} bytes; write it again"
@@ -235,6 +235,7 @@ def _cells(
             for cell in cells[: len(names)]:
                 if cell not in known:
                     known[cell] = from_cell(cell.strip())
+                    left -= _CELL_BYTES
             filled = [known[cell] for cell in cells[: len(names)]]
             others = any(map(str.strip, filter(None, cells[len(names) :])))
             if not others and not any(filled):

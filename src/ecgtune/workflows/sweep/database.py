@@ -6,6 +6,7 @@ errors of many types.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from ecgtune.config.space import Choice, Range
 from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.recipes.space import Space
 from ecgtune.text import shown_name
-from ecgtune.utils.files import small_bytes
+from ecgtune.utils.files import small_bytes, unwritable
 from ecgtune.utils.schema import Count, Fraction, check_schema
 from ecgtune.utils.stored import unreadable
 
@@ -39,6 +40,8 @@ MOST_SECONDS = 1.0
 #: Tables that optuna makes and a sweep does not use.
 _EMPTY = ("study_user_attributes", "study_system_attributes", "trial_intermediate_values", "trial_heartbeats")
 _OF_TRIALS = ("trial_params", "trial_values", "trial_user_attributes", "trial_system_attributes")
+#: Codes of sqlite for a file that this user may not open or change.
+_FORBIDDEN = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH)
 #: Finds studies in which trials have no numbers, or not those from 0.
 _UNNUMBERED = (
     "SELECT 1 FROM trials GROUP BY study_id HAVING count(DISTINCT number) < count(*) OR min(number) != 0"
@@ -83,13 +86,30 @@ def damaged(file: Path, reason: str) -> RunError:
 
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """Raise RunError for every error of reading a damaged file."""
+    """Raise RunError for every error of reading a file, with a remedy that keeps a file that may be whole."""
     try:
         yield
     except EcgtuneError:
         raise
     except Exception as error:
-        raise unreadable(file, error, REMEDY) from None
+        raise storage_error(file, error) from None
+
+
+def storage_error(file: Path, error: BaseException) -> RunError:
+    """Return the error for a database that cannot be read or written, by the code of sqlite where it has one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, sqlite3.Error):
+        cause = cause.__cause__ or cause.__context__
+    line, code = str(cause or error).splitlines()[0], getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):  # the second where fsync finds the disk full
+        reason = os.strerror(errno.ENOSPC)
+        reason = reason if code == sqlite3.SQLITE_FULL else f"{line}; perhaps: {reason}"
+        return unwritable(file, OSError(errno.ENOSPC, reason))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return RunError(f"{file} is used by another program ({line}); close that program and run this again")
+    if isinstance(error, PermissionError) or code in _FORBIDDEN:
+        return unreadable(file, cause or error, "allow this user to read and write it and its folder")
+    return unreadable(file, cause or error, REMEDY)
 
 
 def check_structure(file: Path, made: sqlite3.Connection, trials: int) -> None:

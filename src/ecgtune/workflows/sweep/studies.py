@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import os
-import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecgtune.errors import EcgtuneError, RunError, SettingError
+from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Space, own_value, with_settings
-from ecgtune.utils.files import unwritable
-from ecgtune.workflows.sweep.database import INDEX, REMEDY, check_structure, check_study, distributions, reading
+from ecgtune.workflows.sweep.database import INDEX, check_structure, check_study, distributions, reading, storage_error
 from ecgtune.workflows.sweep.runner import TrialResult
 
 if TYPE_CHECKING:
@@ -95,15 +91,7 @@ class Studies:
         except EcgtuneError:  # a RuntimeError too
             raise
         except (SQLAlchemyError, self._optuna.exceptions.StorageInternalError, RuntimeError) as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, sqlite3.Error):
-                cause = cause.__cause__ or cause.__context__
-            line, code = str(cause or error).splitlines()[0], getattr(cause, "sqlite_errorcode", 0) & 0xFF
-            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):  # the second where fsync finds the disk full
-                reason = os.strerror(errno.ENOSPC)
-                reason = reason if code == sqlite3.SQLITE_FULL else f"{line}; perhaps: {reason}"
-                raise unwritable(self._file, OSError(errno.ENOSPC, reason)) from None
-            raise RunError(f"{self._file} cannot be read or written ({line}); {REMEDY}") from None
+            raise storage_error(self._file, error) from None
 
     @property
     def left(self) -> dict[str, int]:
