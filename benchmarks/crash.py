@@ -496,7 +496,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         rows[name][kind]["faults"] += 1
         rows[name][kind]["same bytes"] += not wrong
         if wrong:
-            rows[name].setdefault("wrong", []).append([kind, label, wrong])
+            rows[name].setdefault("wrong", []).append([kind, label, [text.replace(f"{work}/", "") for text in wrong]])
             print(f"{name}, {kind} {label}: {wrong}", flush=True)
     total = {
         kind: {key: sum(row[kind][key] for row in rows.values()) for key in ("planned", "faults", "same bytes")}
