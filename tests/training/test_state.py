@@ -54,7 +54,7 @@ def interrupted(tmp_path_factory):
     [
         (
             lambda c: c["state"].update(sums={"loss": 1.0, "other": 1.0}),
-            "its sums are not of loss, correct, predictions",
+            "its sums must be of loss, correct, predictions",
         ),
         (lambda c: c["state"].update(weight_sum=23.9), "the weight of its 3 steps is 23.9; 24 is needed"),
         (lambda c: c["weights"].update(other=torch.zeros(3)), "1 tensor unexpected, such as 'other'"),
@@ -116,12 +116,12 @@ def test_what_adalora_keeps_fits_its_parameters(adapting, when, which, change, t
     own = next(name for name in content["weights"] if name.startswith(f"callback.{which}."))
     content["weights"].update(change(own, content["weights"].pop(own)))
     torch.save(content, RunFolder(folder).state)
-    with pytest.raises(RunError, match=r"weights cannot be restored \((ValueError: those of the ranks do|KeyError)"):
+    with pytest.raises(RunError, match=r"weights cannot be restored \((ValueError: the rank allocation|KeyError)"):
         run(folder, ADALORA, loop(SETTINGS, save_minutes=1e-9))
 
 
 @pytest.mark.parametrize(
-    ("which", "said"), [("callback.ipt", "those of the ranks do not fit"), ("callback", "has no memories of AdaLoRA")]
+    ("which", "said"), [("callback.ipt", "does not match"), ("callback", "lacks the rank allocation of AdaLoRA")]
 )
 def test_what_adalora_keeps_may_lack_only_after_the_last_cut(adapting, which, said, tmp_path):
     folder = shutil.copytree(adapting["cutting"], tmp_path / "run")

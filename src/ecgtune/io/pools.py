@@ -179,7 +179,7 @@ def _named_parts(archive: Archive, key: str, size: int) -> tuple[NDArray[np.int6
         raise wrong
     if is_bomb(count * _RECORDING_BYTES, size):
         raise DataError(
-            f"{path}: has {counted(count, 'name')} of recordings in {size} bytes, too few for them; write it again"
+            f"{path}: states {counted(count, 'recording')}, but has {size} bytes, too few for them; create it again"
         )
     values, record = archive.read("offset"), archive.text(key)
     with np.errstate(invalid="ignore"):

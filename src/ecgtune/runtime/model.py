@@ -31,7 +31,7 @@ def load_onnxruntime() -> ModuleType:
     """Import onnxruntime without its telemetry; whatever needs it calls this first. Raises ImportError without it.
 
     Unless the variable is set before the first import, version 1.32 writes an identifier of the machine into the home
-    folder and sends events about the process.
+    folder and queues events about the process.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime

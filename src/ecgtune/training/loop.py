@@ -224,7 +224,7 @@ class _Training:
         if not math.isfinite(sums["loss"]):  # checked before the optimizer step
             raise self._diverged("training loss is not a number")
         if state.sums and state.sums.keys() != sums.keys():
-            raise misfit(self.folder.state, f"its sums are not of {', '.join(sums)}")
+            raise misfit(self.folder.state, f"its sums must be of {', '.join(sums)}")
         state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
         state.weight_sum += weight
         objective.after_backward()

@@ -43,7 +43,10 @@ class RankAllocation(MethodCallback):
 
     def after_step(self, step: int, total_steps: int) -> None:
         if step and not self.tensors():  # `restore` cannot know that there was a step
-            raise RunError("the saved state has no memories of AdaLoRA; remove the folder last of the run and resume")
+            raise RunError(
+                "the saved state lacks the rank allocation of AdaLoRA; remove the run's folder last and resume, which"
+                " trains from the first epoch"
+            )
         # At least one step is final, or the last cut would never be made; at least one cuts.
         self._config.total_step = total_steps
         self._config.tfinal = max(1, int(self._final_fraction * total_steps))
@@ -89,4 +92,4 @@ def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, may
     found, needed = ({n: (t.dtype, t.shape) for n, t in each.items()} for each in (tensors, expected))
     if found != needed and (found or not may_lack):
         different = sorted(name for name in found.keys() | needed.keys() if found.get(name) != needed.get(name))
-        raise ValueError(f"those of the ranks do not fit {shown(different[0])}")
+        raise ValueError(f"the rank allocation of AdaLoRA does not match {shown(different[0])}")
