@@ -100,7 +100,7 @@ def storage_error(file: Path, error: BaseException) -> RunError:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, sqlite3.Error):
         cause = cause.__cause__ or cause.__context__
-    line, code = str(cause or error).splitlines()[0], getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    line, code = str(cause).partition("\n")[0], getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):  # the second where fsync finds the disk full
         reason = os.strerror(errno.ENOSPC)
         reason = reason if code == sqlite3.SQLITE_FULL else f"{line}; perhaps: {reason}"
