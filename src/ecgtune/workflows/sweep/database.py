@@ -95,12 +95,13 @@ def reading(file: Path) -> Iterator[None]:
         raise storage_error(file, error) from None
 
 
-def storage_error(file: Path, error: BaseException) -> RunError:
+def storage_error(file: Path, error: Exception) -> EcgtuneError:
     """Return the error for a database that cannot be read or written, by the code of sqlite where it has one."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, sqlite3.Error):
         cause = cause.__cause__ or cause.__context__
-    line, code = str(cause).partition("\n")[0], getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    of_sqlite = error if cause is None else cause
+    line, code = str(of_sqlite).partition("\n")[0], getattr(of_sqlite, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):  # the second where fsync finds the disk full
         reason = os.strerror(errno.ENOSPC)
         reason = reason if code == sqlite3.SQLITE_FULL else f"{line}; perhaps: {reason}"
@@ -108,8 +109,8 @@ def storage_error(file: Path, error: BaseException) -> RunError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RunError(f"{file} is used by another program ({line}); close that program and run this again")
     if isinstance(error, PermissionError) or code in _FORBIDDEN:
-        return unreadable(file, cause or error, "allow this user to read and write it and its folder")
-    return unreadable(file, cause or error, REMEDY)
+        return unreadable(file, of_sqlite, "allow this user to read and write it and its folder")
+    return unreadable(file, of_sqlite, REMEDY)
 
 
 def check_structure(file: Path, made: sqlite3.Connection, trials: int) -> None:
