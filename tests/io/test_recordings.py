@@ -112,7 +112,7 @@ def test_flat_and_clipped(tmp_path, signal, flat, clipped):
         ({"offset": np.arange(13) * 2000.05}, ["must rise", "whole numbers", "float64"]),
         ({"offset": np.arange(13).astype(str)}, ["must rise", "whole numbers", "<U"]),
         ({"record": ["a"] * 12}, ["12 recordings of the name 'a'"]),
-        ({"record": np.zeros((12, 2))}, ["must rise", "12 records"]),
+        ({"record": np.zeros((12, 2))}, ["'record' has shape (12, 2)", "one name per recording"]),
         ({"signal": np.full(24000, 1e300)}, ["R00", "beyond 1e+30"]),
         ({"signal": np.full(24000, np.longdouble(10) ** 4000)}, ["R00", "beyond 1e+30"]),
         ({"unit": 3}, ["'unit' holds"]),
