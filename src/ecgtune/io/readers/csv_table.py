@@ -32,7 +32,8 @@ from ecgtune.utils.formatting import counted
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
 LONGEST_LINE = 1 << 20  # of a row of a table
-_CELL_BYTES, _POINTER = 64, 8  # of a short cell as a Python string, and of each further cell that equals it
+_ROW_BYTES, _CELL_BYTES = 64, 64  # of a row without cells, and of a short cell as a Python string
+_POINTER = 8  # of each further cell that equals one
 GAPS = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "null")
 
 
@@ -226,7 +227,7 @@ def _cells(
         columns: list[list[str]] = [[] for _ in names]
         left = most_unpacked(size)
         for number, cells in enumerate(table, skip + 2):
-            left -= _POINTER * max(1, len(cells))
+            left -= _ROW_BYTES + _POINTER * len(cells)
             if left < 0:
                 raise DataError(
                     f"{path}: row {number}: the table has more cells than are read of {size} bytes; write it again"
